@@ -1,0 +1,297 @@
+"""The words of the project as immutable data.
+
+Purpose: everything that a cycle of the daemon sees, and that its decision reads, is one of these values. They are
+built by the adapters (which parse tolerantly) and read by the pure core; nothing here does I/O. Times named ``at``,
+``begun`` or ``since`` are seconds of this host's monotonic clock; they mean nothing on another host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Mode(StrEnum):
+    """Who keeps Kafka's own metadata."""
+
+    ZOOKEEPER = "zookeeper"
+    KRAFT = "kraft"
+
+
+class Role(StrEnum):
+    """What a Kafka process is in its cluster. In ZooKeeper mode it is always a broker."""
+
+    BROKER = "broker"
+    CONTROLLER = "controller"
+
+
+class BrokerState(StrEnum):
+    """The states that operators see. Their rules are the table in `core.lifecycle`."""
+
+    NOT_RUNNING = "not_running"
+    STARTING = "starting"
+    RECOVERING = "recovering"
+    SERVING = "serving"
+    STOPPING = "stopping"
+    UNREGISTERED = "unregistered"
+    FROZEN = "frozen"
+    FAILED = "failed"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class Dated(Generic[T]):
+    """A reading with its age. `begun` is when the reading was asked for, so what it says is at least that fresh.
+
+    A failed reading has `value` None and says why in `error`: unknown is not the same as absent.
+    """
+
+    begun: float
+    value: T | None
+    error: str | None = None
+
+    @property
+    def known(self) -> bool:
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """A process that cannot be mistaken for another one, even after pids were reused or the host was rebooted."""
+
+    pid: int
+    start_ticks: int  # field 22 of /proc/PID/stat, clock ticks since boot
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A proven end of the local Kafka process.
+
+    `code` and `signal` are None where the process was not our child (an adopted one). `clean` says that Kafka itself
+    finished its shutdown: each of its log dirs carries Kafka's clean-shutdown file.
+    """
+
+    identity: ProcessId
+    at: float
+    code: int | None
+    signal: int | None
+    clean: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessView:
+    """The local Kafka process. `identity` None: nothing runs that we know of."""
+
+    identity: ProcessId | None = None
+    started_at: float | None = None  # monotonic; an adopted process has its true start here
+    adopted: bool = False
+    suspended: bool = False  # the kernel says it is stopped (SIGSTOP, tracing)
+    activity: int = 0  # grows while the process works: CPU ticks plus bytes read and written
+    exit: Exit | None = None  # the last proven end, kept until the next start
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignProcess:
+    """A Kafka that no bubuku of this host started, holding our log dirs or a listener."""
+
+    identity: ProcessId
+    evidence: str  # "holds the lock of /data/1" or "listens on port 9092"
+    is_kafka: bool
+    supervisor: str | None = None  # a systemd unit that would restart it, None where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class LogDir:
+    """One of Kafka's log dirs as found on disk."""
+
+    path: str
+    marker: str | None  # the UUID that bubuku wrote into it; None: none yet
+    holds_data: bool  # meta.properties or a partition folder is in it
+    node_id: int | None = None  # from meta.properties
+    cluster_id: str | None = None
+    clean: bool = False  # Kafka's clean-shutdown file is there
+    usable: bool = True  # exists, readable and writable
+    error: str | None = None
+    total_bytes: int = 0
+    free_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """What Kafka's own log says since its last start (parsed by `core.kafka_log`)."""
+
+    recovered: int | None = None
+    recover_total: int | None = None
+    recover_started_at: float | None = None
+    lines_seen: int = 0
+    last_lines: tuple[str, ...] = ()
+    fatal: str | None = None  # a `reasons.Reason` code of a failure that a restart cannot mend
+    fatal_line: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JmxView:
+    """Two numbers of Kafka's JMX (through Jolokia)."""
+
+    broker_state: int | None = None  # 0 not running, 1 starting, 2 recovery, 3 running; None: MBean absent
+    remaining_logs: int | None = None
+    raft_state: str | None = None  # leader, follower, candidate…: KRaft controllers
+    process_uptime_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The broker as the cluster knows it. `czxid` and `owner` are ZooKeeper's, None in KRaft."""
+
+    node_id: int
+    endpoints: tuple[str, ...]  # "host:port", sorted
+    czxid: int | None = None
+    owner: int | None = None  # ephemeralOwner: the session that holds the znode
+    content: str | None = None  # the znode's JSON, as it stands
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationView:
+    """Who is registered: ours (None: it is not) and how many others."""
+
+    own: Registration | None
+    others: int
+    controller_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerNode:
+    node_id: int
+    host: str
+    port: int
+    rack: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    topic: str
+    partition: int
+    leader: int  # -1: none
+    replicas: tuple[int, ...]
+    isr: tuple[int, ...]
+    offline: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What Kafka said, at one moment, from one live broker's metadata."""
+
+    cluster_id: str | None
+    controller_id: int | None
+    brokers: tuple[BrokerNode, ...]
+    partitions: tuple[Partition, ...]
+    answered_by: str  # "host:port"
+
+    def live(self) -> frozenset[int]:
+        return frozenset(b.node_id for b in self.brokers)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLoad:
+    """Counts of one broker in a `Cluster`."""
+
+    leaders: int = 0
+    replicas: int = 0
+    under_replicated: int = 0  # partitions led by it whose ISR is smaller than its replicas
+    offline: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """A `Cluster` with what each cycle asks of it, counted once where it was read."""
+
+    cluster: Cluster
+    loads: Mapping[int, BrokerLoad]
+    offline_partitions: int
+    under_replicated: int
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> ClusterView:
+        counts: dict[int, list[int]] = {b.node_id: [0, 0, 0, 0] for b in cluster.brokers}
+        offline = under = 0
+        for p in cluster.partitions:
+            is_under = len(p.isr) < len(p.replicas)
+            under += is_under
+            if p.leader < 0:
+                offline += 1
+            else:
+                row = counts.setdefault(p.leader, [0, 0, 0, 0])
+                row[0] += 1
+                row[2] += is_under
+            for replica in p.replicas:
+                row = counts.setdefault(replica, [0, 0, 0, 0])
+                row[1] += 1
+                row[3] += p.leader < 0
+        return cls(cluster, {n: BrokerLoad(*row) for n, row in counts.items()}, offline, under)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A daemon as it shows itself in ZooKeeper. Unknown fields of newer daemons are dropped."""
+
+    node_id: int
+    host: str
+    instance: str  # UUID of the daemon's state folder: the same across restarts of one host's daemon
+    roles: tuple[str, ...]
+    version: str
+    api_url: str | None
+    rack: str | None
+    state: str
+    sentence: str
+    since_epoch: float  # wall clock, for people only
+    kafka_version: str | None = None
+    schemas: tuple[int, ...] = (1,)
+    disk_used_bytes: int | None = None
+    disk_total_bytes: int | None = None
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """`desired/<node id>`: what is on record for this broker across hosts. `dirs`: marker UUID → path last seen at."""
+
+    dirs: Mapping[str, str] = field(default_factory=dict)
+    cluster_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinationView:
+    """What the meeting place says. `connected` False: everything else is the last that was known."""
+
+    connected: bool
+    session_id: int | None = None
+    members: tuple[Member, ...] = ()
+    member_owner: str | None = None  # instance of the daemon that owns members/<our id>; None: nobody
+    desired: Desired | None = None
+    desired_read: bool = False  # desired/<our id> was read (and may not exist)
+    marker: str | None = None  # UUID of bubuku's root in this ZooKeeper
+    marker_cluster_id: str | None = None
+    marker_read: bool = False
+    predecessor_v1: bool = False  # an original (v1) daemon's ephemeral nodes are there
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the state file keeps across the daemon's own death. Written before it is needed, fsynced."""
+
+    instance: str
+    node_id: int | None = None
+    cluster_id: str | None = None
+    marker: str | None = None
+    process: ProcessId | None = None
+    started_epoch: float | None = None
+    registration: Registration | None = None  # as seen when *this* process registered
+    dirs: Mapping[str, str] = field(default_factory=dict)
+    stop_intent: bool = False  # we asked this process to stop
+    failures: int = 0
+    fence_unsettled: bool = False

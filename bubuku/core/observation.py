@@ -1,0 +1,111 @@
+"""One cycle's world, what it decided, and what the daemon shows of itself. Pure data, made by the supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bubuku.core.actions import Action, Outcome
+from bubuku.core.model import (
+    BrokerState,
+    ClusterView,
+    CoordinationView,
+    Dated,
+    ForeignProcess,
+    JmxView,
+    LogDir,
+    LogView,
+    Mode,
+    ProcessView,
+    Record,
+    RegistrationView,
+    Role,
+)
+from bubuku.core.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The part of the configuration that decisions read. All durations in seconds."""
+
+    mode: Mode
+    roles: frozenset[Role]
+    node_id: int | None  # configured; None: from meta.properties, else Kafka's generation (ZooKeeper mode only)
+    host: str
+    cluster_id: str | None = None  # configured; KRaft formats with it
+    endpoints: tuple[str, ...] = ()  # advertised "host:port" of this broker, sorted
+    instant_failover: bool = True
+    adopt_running: bool = False
+    accept_empty: bool = False
+    unclean_election: bool = False
+    jmx: bool = False
+    startup_timeout: float = 300.0
+    startup_step: float = 60.0
+    startup_progressive: bool = False  # the step is a factor of the timeout then
+    election_wait: float = 60.0
+    session_timeout: float = 18.0  # ZooKeeper's or the KRaft broker session's
+    frozen_after: float = 10.0
+    stop_deadline: float = 330.0
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that one cycle knows. Readings carry the time at which they were begun."""
+
+    now: float
+    record: Record
+    process: ProcessView
+    settings_digest: str | None  # None: the settings cannot be made; `settings_error` says why
+    settings_error: str | None
+    log_dirs: Dated[tuple[LogDir, ...]]
+    log: Dated[LogView]
+    foreign: Dated[ForeignProcess | None]
+    registration: Dated[RegistrationView]
+    answers: Dated[bool]
+    jmx: Dated[JmxView]
+    cluster: Dated[ClusterView]
+    coordination: Dated[CoordinationView]
+    outcomes: Mapping[type, Outcome] = field(default_factory=dict)  # of slow actions, the latest of each kind
+    terminate: bool = False  # the daemon was told to end and to take Kafka with it
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What this cycle made of it: the state to show, why, and what to do."""
+
+    state: BrokerState
+    reason: Reason
+    sentence: str
+    actions: tuple[Action, ...] = ()
+    progress: tuple[int, int] | None = None  # recovering: logs done, total
+    eta_seconds: float | None = None
+    last_lines: tuple[str, ...] = ()  # failed: Kafka's last log lines
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that changed, for people: the log, the status page, `/v1/status`."""
+
+    epoch: float  # wall clock
+    reason: Reason
+    state: BrokerState
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What HTTP and metrics answer from: replaced whole each cycle, never mutated. Any thread may read it."""
+
+    at: float  # monotonic, when the cycle ended
+    epoch: float
+    observation: Observation
+    decision: Decision
+    since: float  # monotonic, when `decision.state` was entered
+    since_epoch: float
+    node_id: int | None
+    events: tuple[Event, ...] = ()  # newest last, the last 50
+    starts: Mapping[Reason, int] = field(default_factory=dict)
+    fences: Mapping[str, int] = field(default_factory=dict)  # by result
+    seconds_in_state: Mapping[BrokerState, float] = field(default_factory=dict)
+    loop_lag_seconds: float = 0.0  # how late the last tick was
+    cycle_seconds: float = 0.0
