@@ -72,15 +72,15 @@ class ProcessId:
 class Exit:
     """A proven end of the local Kafka process.
 
-    `code` and `signal` are None where the process was not our child (an adopted one). `clean` says that Kafka itself
-    finished its shutdown: each of its log dirs carries Kafka's clean-shutdown file.
+    `code` and `signal` are None where the process was not our child (an adopted one). Whether it was a clean end is
+    told by the log dirs as read afterwards (`core.identity.ended_cleanly`).
     """
 
     identity: ProcessId
     at: float
-    code: int | None
-    signal: int | None
-    clean: bool
+    code: int | None = None
+    signal: int | None = None
+    watched: bool = True  # we saw it end; False: it was found gone when this daemon started
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,7 @@ class ForeignProcess:
     identity: ProcessId
     evidence: str  # "holds the lock of /data/1" or "listens on port 9092"
     is_kafka: bool
+    holds_log_dir: bool = False  # it has our log dirs open, so it is the same broker as ours would be
     supervisor: str | None = None  # a systemd unit that would restart it, None where there is none
 
 
@@ -291,7 +292,8 @@ class Record:
     process: ProcessId | None = None
     started_epoch: float | None = None
     registration: Registration | None = None  # as seen when *this* process registered
-    dirs: Mapping[str, str] = field(default_factory=dict)
+    stale: Registration | None = None  # the predecessor's, where it still stood when this process was started
+    dirs: Mapping[str, str] = field(default_factory=dict)  # marker UUID → path last seen at
+    settings_digest: str | None = None  # what the process was started with
     stop_intent: bool = False  # we asked this process to stop
-    failures: int = 0
-    fence_unsettled: bool = False
+    failures: int = 0  # ends since the last ten minutes of service
