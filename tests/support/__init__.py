@@ -1,0 +1,1 @@
+"""What tests share: real clusters, waiting for conditions, what a test left behind."""
