@@ -103,6 +103,7 @@ class ForeignProcess:
     evidence: str  # "holds the lock of /data/1" or "listens on port 9092"
     is_kafka: bool
     holds_log_dir: bool = False  # it has our log dirs open, so it is the same broker as ours would be
+    ours: bool = False  # it carries our instance in its environment: started by a daemon that died before writing it down
     supervisor: str | None = None  # a systemd unit that would restart it, None where there is none
 
 
@@ -120,6 +121,19 @@ class LogDir:
     error: str | None = None
     total_bytes: int = 0
     free_bytes: int = 0
+    device: int | None = None  # st_dev of its file system: dirs of one file system share its bytes
+
+
+def disk_use(dirs: tuple[LogDir, ...]) -> tuple[int | None, int | None]:
+    """Bytes used and in all of the file systems under `dirs`, each counted once; None where none could be read."""
+    systems: dict[int | str, LogDir] = {}
+    for found in dirs:
+        if found.usable and found.total_bytes > 0:
+            systems[found.path if found.device is None else found.device] = found
+    if not systems:
+        return None, None
+    total = sum(d.total_bytes for d in systems.values())
+    return total - sum(d.free_bytes for d in systems.values()), total
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +306,6 @@ class Record:
     process: ProcessId | None = None
     started_epoch: float | None = None
     registration: Registration | None = None  # as seen when *this* process registered
-    stale: Registration | None = None  # the predecessor's, where it still stood when this process was started
     dirs: Mapping[str, str] = field(default_factory=dict)  # marker UUID → path last seen at
     settings_digest: str | None = None  # what the process was started with
     stop_intent: bool = False  # we asked this process to stop

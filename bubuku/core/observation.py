@@ -109,3 +109,16 @@ class Published:
     seconds_in_state: Mapping[BrokerState, float] = field(default_factory=dict)
     loop_lag_seconds: float = 0.0  # how late the last tick was
     cycle_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a daemon knows of itself when it starts and shows with every answer; it does not change while it runs."""
+
+    host: str
+    mode: Mode
+    roles: tuple[str, ...]  # sorted
+    version: str  # the daemon's
+    kafka_version: str | None
+    rack: str | None
+    started_epoch: float  # wall clock, for people only

@@ -1,0 +1,1 @@
+"""The daemon's HTTP: documents (pure), the ASGI application, and the server's thread."""

@@ -1,0 +1,151 @@
+"""The ASGI application: routes by a table, each an exact path with GET and HEAD.
+
+Caller: uvicorn, in the HTTP thread; handlers never wait for anything, they render the last `Published`. The request is one
+of the project's two boundaries: an error of ours becomes a 500 document and a line in the log. Every error is a
+problem document {title, status, detail}. The probes (`/livez`, `/readyz`) are answered before Starlette's routing, because
+load balancers ask them often; the health listener answers `HEALTH_PATHS` alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from bubuku import metrics
+from bubuku.core.observation import About, Published
+from bubuku.http import documents
+from bubuku.http.status_document import status_document
+
+HEALTH_PATHS = ("/livez", "/readyz", "/health")
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+NO_STORE = {"cache-control": "no-store"}
+
+OK = Response(b'{"status":"ok"}\n', media_type=JSON, headers=NO_STORE)  # sent by any number of requests at once
+TITLES = {404: "no such path", 405: "method not allowed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where answers come from. `started` and `now` are monotonic; `published` gives None before the first tick."""
+
+    published: Callable[[], Published | None]
+    now: Callable[[], float]
+    about: About
+    started: float
+
+
+def application(source: Source, health_port: int | None) -> ASGIApp:
+    """The application of both listeners. Requests that came in by `health_port` see `HEALTH_PATHS` alone."""
+    probes = {"/livez": documents.live, "/readyz": documents.ready}
+    full = starlette(routes(source))
+    health = starlette([r for r in routes(source) if r.path in HEALTH_PATHS])
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        probe = probes.get(scope["path"])
+        if probe is not None and scope["method"] in ("GET", "HEAD"):
+            trouble = probe(source.published(), source.now(), source.started)
+            await probe_response(trouble)(scope, receive, send)
+        elif health_port is not None and scope["server"][1] == health_port:
+            await health(scope, receive, send)
+        else:
+            await full(scope, receive, send)
+
+    return answer
+
+
+def starlette(table: list[Route]) -> Starlette:
+    app = Starlette(routes=table, exception_handlers={HTTPException: on_http_error, Exception: on_error})
+    app.router.redirect_slashes = False  # paths are exact
+    return app
+
+
+def routes(source: Source) -> list[Route]:
+    """path → handler. The probes are here for their 405; `application` answers their GET and HEAD."""
+    ours = metrics.registry(source.published, source.about)
+
+    def livez(_: Request) -> Response:
+        return probe_response(documents.live(source.published(), source.now(), source.started))
+
+    def readyz(_: Request) -> Response:
+        return probe_response(documents.ready(source.published(), source.now(), source.started))
+
+    def health(_: Request) -> Response:
+        document = documents.health(source.published(), source.now(), source.started)
+        return json_response(document, 200 if document["ready"] else 503)
+
+    def status(_: Request) -> Response:
+        return json_response(status_document(ticked(source), source.about, source.now()))
+
+    def cluster(_: Request) -> Response:
+        return json_response(documents.cluster_document(ticked(source), source.about, source.now()))
+
+    def scrape(_: Request) -> Response:
+        return Response(metrics.exposition(ours), headers={"content-type": metrics.CONTENT_TYPE})
+
+    table: dict[str, Callable[[Request], Response]] = {
+        "/livez": livez,
+        "/readyz": readyz,
+        "/health": health,
+        "/v1/status": status,
+        "/v1/cluster": cluster,
+        "/metrics": scrape,
+    }
+    return [Route(path, on_loop(handler), methods=["GET"]) for path, handler in table.items()]
+
+
+def on_loop(handler: Callable[[Request], Response]) -> Callable[[Request], Any]:
+    """Handlers render in microseconds, so they run on the event loop and not in Starlette's thread pool."""
+
+    async def handle(request: Request) -> Response:
+        return handler(request)
+
+    return handle
+
+
+def ticked(source: Source) -> Published:
+    published = source.published()
+    if published is None:
+        raise HTTPException(503, "the daemon has just started and knows nothing yet; ask again in a second")
+    return published
+
+
+def probe_response(trouble: documents.Problem | None) -> Response:
+    if trouble is None:
+        return OK
+    return Response(rendered(trouble), trouble["status"], media_type=PROBLEM, headers=NO_STORE)
+
+
+def rendered(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def json_response(document: Mapping[str, Any], status: int = 200) -> Response:
+    return Response(rendered(document), status, media_type=JSON, headers=NO_STORE)
+
+
+def on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path[:200]
+    details = {404: f"{path} is not a path of this port", 405: f"{request.method} is not allowed on {path}"}
+    document = documents.problem(
+        error.status_code,
+        TITLES.get(error.status_code, "not available"),
+        details.get(error.status_code, error.detail),
+    )
+    headers = NO_STORE | dict(error.headers or {})
+    return Response(rendered(document), error.status_code, media_type=PROBLEM, headers=headers)
+
+
+def on_error(_: Request, __: Exception) -> Response:
+    document = documents.problem(500, "internal error", "the daemon failed to answer; its log says why")
+    return Response(rendered(document), 500, media_type=PROBLEM, headers=NO_STORE)

@@ -1,0 +1,108 @@
+"""uvicorn's h11 protocol with bounds: no client can hold a connection, or all of them, for long.
+
+Caller: asyncio, in the HTTP thread. uvicorn itself has a keep-alive time-out alone: a client that connects and sends
+nothing, sends a byte now and then, or does not read its answer, would stay for ever. Here
+
+- an exchange (from the connection's start, or a request's first byte, to the answer's last byte handed to the kernel) ends
+  within `EXCHANGE_SECONDS`, else the connection is aborted;
+- a request's headers are at most `HEADER_BYTES`, else 400;
+- a listener has at most `CONNECTIONS` connections: one more, and the oldest that waits for its client is aborted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from bubuku.http.documents import problem
+
+EXCHANGE_SECONDS = 5.0
+KEEP_ALIVE_SECONDS = 5
+HEADER_BYTES = 16_384
+CONNECTIONS = 128  # a listener; far above what probes, scrapes and people need, far below the descriptors' limit
+
+
+class BoundedProtocol(H11Protocol):
+    """One connection. Invariant: while it is open, a timer is armed that ends it, ours or uvicorn's keep-alive's."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._opened_at = self.loop.time()
+        self._aborted = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._arm()
+        self._make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn leaves it armed after an error
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is None:
+            self._arm()
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        self._disarm()
+        super().on_response_complete()  # may begin the next, pipelined request
+        busy = self.cycle is not None and not self.cycle.response_complete
+        if busy or self.transport.is_closing() or self.transport.get_write_buffer_size() > 0:
+            self._arm()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        document = problem(400, "bad request", f"not an HTTP request, or its headers exceed {HEADER_BYTES} bytes")
+        body = json.dumps(document).encode() + b"\n"
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        events = [h11.Response(status_code=400, headers=headers, reason=b"Bad Request"), h11.Data(data=body)]
+        try:
+            for event in [*events, h11.EndOfMessage()]:
+                self.transport.write(self.conn.send(event) or b"")
+        except h11.LocalProtocolError:  # in the middle of another answer: nothing more can be said
+            self.abort()
+            return
+        self.transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once, whatever is unsent."""
+        self._aborted = True
+        self.transport.abort()
+
+    def _arm(self) -> None:
+        self._disarm()
+        self._deadline = self.loop.call_later(EXCHANGE_SECONDS, self.abort)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _waits_for_client(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _make_room(self) -> None:
+        if len(self.connections) <= CONNECTIONS:
+            return
+        port = None if self.server is None else self.server[1]
+        peers = [
+            c
+            for c in self.connections
+            if isinstance(c, BoundedProtocol) and not c._aborted and (c.server or (None, None))[1] == port
+        ]
+        if len(peers) > CONNECTIONS:
+            idle = [c for c in peers if c._waits_for_client()]
+            min(idle, key=lambda c: c._opened_at).abort()  # `self` is idle, so there is one
