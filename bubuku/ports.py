@@ -78,7 +78,9 @@ class BrokerFiles(Protocol):
         """Forget what the log said: a new process was started."""
 
     def foreign(self, ours: ProcessId | None) -> ForeignProcess | None:
-        """Reader thread: who, other than `ours`, holds a log dir's lock or listens where Kafka would."""
+        """Reader thread: who, other than `ours`, holds a log dir's lock or listens where Kafka would.
+
+        Its `ours` is set where its environment carries BUBUKU_INSTANCE with this state folder's instance."""
 
     def mark(self, paths: Sequence[str]) -> None:
         """Write a fresh marker into each dir, durably. Raises UnavailableError."""

@@ -33,10 +33,10 @@ class AdoptBroker:
 
 @dataclass(frozen=True, slots=True)
 class EndStalled:
-    """End a process that never registered and makes no progress (SIGTERM, then SIGKILL after `grace_seconds`)."""
+    """End a process that never registered and makes no progress: SIGTERM, and SIGKILL (`force`) if it ignores that."""
 
     identity: ProcessId
-    grace_seconds: float
+    force: bool
     sentence: str
 
 

@@ -1,0 +1,140 @@
+"""Which broker the log dirs belong to, and whether they are the ones on record. Pure.
+
+Called by `core.gates` before every start. Invariant 9: a broker is never started on log dirs other than those it had,
+unless an operator said so.
+
+The record is a set of marker UUIDs (one a dir, written by bubuku into the dir), so that a volume mounted at another
+path is still itself, and an empty mount point is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bubuku.core.model import CoordinationView, Exit, LogDir, Mode, Record
+from bubuku.core.observation import Policy
+from bubuku.core.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Why the dirs must not be started on. `waits` says that it can resolve by itself within this start."""
+
+    reason: Reason
+    sentence: str
+    waits: bool = False
+
+
+def node_id(policy: Policy, record: Record, dirs: Sequence[LogDir]) -> int | None:
+    """The broker's id: from meta.properties, else configuration, else what it had; None until Kafka generates one."""
+    for found in dirs:
+        if found.node_id is not None:
+            return found.node_id
+    return policy.node_id if policy.node_id is not None else record.node_id
+
+
+def cluster_id(policy: Policy, record: Record, dirs: Sequence[LogDir]) -> str | None:
+    for found in dirs:
+        if found.cluster_id is not None:
+            return found.cluster_id
+    return policy.cluster_id if policy.cluster_id is not None else record.cluster_id
+
+
+def ended_cleanly(ended: Exit, dirs: Sequence[LogDir]) -> bool:
+    """Whether Kafka finished its own shutdown.
+
+    A signal's death is never clean. Otherwise each dir that holds data carries Kafka's clean-shutdown file, which
+    Kafka removes while it loads the logs.
+
+    >>> from bubuku.core.model import ProcessId
+    >>> ended_cleanly(Exit(ProcessId(1, 1, "b"), 0.0, signal=9), [])
+    False
+    """
+    if ended.signal is not None:
+        return False
+    with_data = [d for d in dirs if d.holds_data or not d.usable]
+    return bool(with_data) and all(d.clean for d in with_data)
+
+
+def check_ids(policy: Policy, record: Record, dirs: Sequence[LogDir], meeting: CoordinationView | None) -> Finding | None:
+    """Node id and cluster id of the dirs against each other, the configuration, the record and the root's marker."""
+    seen: dict[int, str] = {d.node_id: d.path for d in dirs if d.node_id is not None}
+    if policy.node_id is not None:
+        seen.setdefault(policy.node_id, "the configuration")
+    if record.node_id is not None:
+        seen.setdefault(record.node_id, "the state file")
+    if len(seen) > 1:
+        return Finding(Reason.NODE_ID_MISMATCH, "node ids differ: " + _told(seen))
+    clusters: dict[str, str] = {d.cluster_id: d.path for d in dirs if d.cluster_id is not None}
+    if policy.cluster_id is not None:
+        clusters.setdefault(policy.cluster_id, "the configuration")
+    if record.cluster_id is not None:
+        clusters.setdefault(record.cluster_id, "the state file")
+    if meeting is not None and meeting.marker_cluster_id is not None:
+        clusters.setdefault(meeting.marker_cluster_id, "the marker in ZooKeeper")
+    if len(clusters) > 1:
+        return Finding(Reason.CLUSTER_ID_MISMATCH, "cluster ids differ: " + _told(clusters))
+    return None
+
+
+def check_dirs(policy: Policy, record: Record, dirs: Sequence[LogDir], meeting: CoordinationView | None) -> Finding | None:
+    """The log dirs against what is on record for this broker, here and in ZooKeeper."""
+    if not dirs:
+        return Finding(Reason.BAD_CONFIGURATION, "server.properties names no log.dirs")
+    broken = [d for d in dirs if not d.usable]
+    if len(broken) == len(dirs):
+        return Finding(Reason.LOG_DIRS_FAILED, "no log dir is usable: " + "; ".join(f"{d.path}: {d.error}" for d in broken))
+    known = on_record(record, meeting)
+    if not known:
+        empty = [d.path for d in dirs if not d.holds_data and d.usable and d.marker is None]
+        read = meeting is not None and meeting.desired_read
+        if empty and not read and policy.node_id is not None:
+            sentence = f"{_listed(empty)} is empty, and whether it held data is not known until ZooKeeper answers"
+            return Finding(Reason.RECORD_UNREAD, sentence, waits=True)
+        return None
+    markers = {d.marker for d in dirs if d.marker is not None}
+    by_path = {d.path: d for d in dirs}
+    for marker, path in sorted(known.items(), key=lambda item: item[1]):
+        here = by_path.get(path)
+        if marker in markers or (here is not None and not here.usable):
+            continue
+        if here is None:
+            return Finding(Reason.LOG_DIR_EMPTY, f"the log dir last seen at {path} is not among log.dirs any more")
+        if here.marker is not None:
+            return Finding(Reason.LOG_DIR_FOREIGN, f"{path} carries marker {here.marker}, on record is {marker}")
+        return Finding(Reason.LOG_DIR_EMPTY, f"{path} held data (marker {marker}), and now it does not")
+    return None
+
+
+def on_record(record: Record, meeting: CoordinationView | None) -> dict[str, str]:
+    """Marker UUID → path, of all dirs that this broker is known to have had."""
+    known: dict[str, str] = {}
+    if meeting is not None and meeting.desired is not None:
+        known.update(meeting.desired.dirs)
+    known.update(record.dirs)
+    return known
+
+
+def present(dirs: Sequence[LogDir]) -> dict[str, str]:
+    """Marker UUID → path, of the dirs that carry one now."""
+    return {d.marker: d.path for d in dirs if d.marker is not None}
+
+
+def unmarked(dirs: Sequence[LogDir]) -> tuple[str, ...]:
+    return tuple(d.path for d in dirs if d.usable and d.marker is None)
+
+
+def unformatted(policy: Policy, dirs: Sequence[LogDir]) -> tuple[str, ...]:
+    """KRaft: the dirs that never held data. ZooKeeper mode has no such step."""
+    if policy.mode is not Mode.KRAFT:
+        return ()
+    return tuple(d.path for d in dirs if d.usable and not d.holds_data and d.node_id is None)
+
+
+def _told(seen: Mapping[int, str] | Mapping[str, str]) -> str:
+    return ", ".join(f"{value} by {source}" for value, source in sorted(seen.items(), key=lambda item: item[1]))
+
+
+def _listed(paths: Sequence[str]) -> str:
+    return ", ".join(paths)

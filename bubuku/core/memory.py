@@ -1,0 +1,41 @@
+"""What one cycle leaves to the next. Pure data; what must outlive the daemon is in `model.Record` instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bubuku.core.model import BrokerState, ProcessId
+from bubuku.core.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Times are monotonic seconds; None means that it has not happened in this incarnation of the broker."""
+
+    state: BrokerState = BrokerState.NOT_RUNNING
+    since: float = 0.0
+    # the running incarnation
+    process: ProcessId | None = None
+    served_since: float | None = None
+    registered_once: bool = False
+    answered_at: float | None = None
+    progress: tuple[int, ...] = ()
+    progress_at: float | None = None
+    recovery_began: tuple[float, int] | None = None  # when, and logs done then
+    # the end of the last one
+    ended: ProcessId | None = None  # the exit that was accounted for
+    next_start_at: float = 0.0
+    cause: Reason = Reason.FIRST_START
+    fence_sent_at: float | None = None
+    fence_tries: int = 0
+    # the start to come
+    raise_sent_at: float | None = None
+    format_sent_at: float | None = None
+    election_since: float | None = None
+    session_since: float | None = None
+    # across incarnations
+    startup_timeout: float | None = None
+    stalled: ProcessId | None = None
+    stalled_at: float = 0.0
+    join_sent_at: float | None = None
+    desired_sent_at: float | None = None

@@ -1,0 +1,265 @@
+"""The loop: observe, decide, act. One thread, a tick a second, woken early by whatever matters.
+
+Made and run by the daemon (and by the simulator, with in-memory ports and a virtual clock). It reads the snapshots that
+reader threads published, never waits for them, and hands what is slow to the effects threads. What HTTP and metrics
+show is one immutable `Published` a cycle.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from bubuku.core.actions import (
+    SLOW,
+    Action,
+    AdoptBroker,
+    EndStalled,
+    MarkDirs,
+    Outcome,
+    Remember,
+    StartBroker,
+    StopGracefully,
+)
+from bubuku.core.decide import decide
+from bubuku.core.errors import BubukuError, InvariantError, UsageError
+from bubuku.core.identity import node_id
+from bubuku.core.memory import Memory
+from bubuku.core.model import (
+    BrokerState,
+    ClusterView,
+    CoordinationView,
+    Dated,
+    ForeignProcess,
+    JmxView,
+    LogDir,
+    LogView,
+    Record,
+    RegistrationView,
+)
+from bubuku.core.observation import Decision, Event, Observation, Policy, Published
+from bubuku.core.reasons import Reason
+from bubuku.ports import BrokerFiles, BrokerProcess, Clock, StateFile
+
+LOG = logging.getLogger(__name__)
+EVENTS_KEPT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshots:
+    """The newest reading of each source."""
+
+    log_dirs: Dated[tuple[LogDir, ...]]
+    log: Dated[LogView]
+    foreign: Dated[ForeignProcess | None]
+    registration: Dated[RegistrationView]
+    answers: Dated[bool]
+    jmx: Dated[JmxView]
+    cluster: Dated[ClusterView]
+    coordination: Dated[CoordinationView]
+
+
+class Readings(Protocol):
+    """Where snapshots come from: reader threads, or the simulator."""
+
+    def snapshots(self) -> Snapshots: ...
+
+    def broker_changed(self) -> None:
+        """The process started or ended: read everything about it now."""
+
+    def hurry(self, busy: bool) -> None:
+        """At rest readings may be rare; while something happens they must not be."""
+
+
+class SlowActions(Protocol):
+    def submit(self, action: Action, now: float) -> bool: ...
+
+    def outcomes(self) -> Mapping[type, Outcome]: ...
+
+
+class Supervisor:
+    """Supervises the one broker of this host. Not thread-safe: `tick` belongs to the loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        policy: Callable[[], Policy],
+        process: BrokerProcess,
+        files: BrokerFiles,
+        state: StateFile,
+        readings: Readings,
+        slow: SlowActions,
+        clock: Clock,
+    ) -> None:
+        self._make_policy = policy
+        self._process = process
+        self._files = files
+        self._state = state
+        self._readings = readings
+        self._slow = slow
+        self._clock = clock
+        self._policy = policy()
+        self._record: Record = state.load()
+        self._memory = Memory(since=clock.now())
+        self._digest: str | None = None
+        self._invariant: str | None = None
+        self._last_tick: float | None = None
+        self._since_epoch = clock.wall()
+        self.published: Published | None = None
+
+    @property
+    def record(self) -> Record:
+        return self._record
+
+    def begin(self) -> None:
+        """Adopt the broker that the last daemon left running, or learn that it is gone. Once, before the first tick."""
+        if self._record.process is not None and self._process.adopt(self._record.process):
+            LOG.info("adopted the running Kafka, pid %d", self._record.process.pid)
+            self._readings.broker_changed()
+
+    def tick(self, terminate: bool = False) -> Published:
+        """One cycle. Raises nothing that a broken rule or a sick port causes: both are shown, and held."""
+        began = self._clock.now()
+        obs = self._observe(began, terminate)
+        if self._invariant is not None:
+            decision = Decision(BrokerState.HELD, Reason.INVARIANT, self._invariant)
+        else:
+            try:
+                self._memory, decision = decide(self._policy, self._memory, obs)
+            except InvariantError as error:
+                LOG.critical("a rule of the design was about to be broken: %s", error)
+                self._invariant = str(error)
+                decision = Decision(BrokerState.HELD, Reason.INVARIANT, str(error))
+        for action in decision.actions:
+            if not self._act(action, obs):
+                break  # what comes after rests on what came before
+        self._readings.hurry(decision.state is not BrokerState.SERVING)
+        self.published = self._publish(began, obs, decision)
+        return self.published
+
+    def _observe(self, now: float, terminate: bool) -> Observation:
+        before = self._process.exit_fd()
+        process = self._process.view()
+        if before is not None and process.identity is None:
+            self._readings.broker_changed()
+        digest, error = self._settings(process.identity is None)
+        seen = self._readings.snapshots()
+        return Observation(
+            now=now,
+            record=self._record,
+            process=process,
+            settings_digest=digest,
+            settings_error=error,
+            log_dirs=seen.log_dirs,
+            log=seen.log,
+            foreign=seen.foreign,
+            registration=seen.registration,
+            answers=seen.answers,
+            jmx=seen.jmx,
+            cluster=seen.cluster,
+            coordination=seen.coordination,
+            outcomes=self._slow.outcomes(),
+            terminate=terminate,
+        )
+
+    def _settings(self, needed: bool) -> tuple[str | None, str | None]:
+        """The digest of what server.properties should be, made anew while a start is considered."""
+        if not needed and self._digest is not None:
+            return self._digest, None
+        try:
+            self._digest = self._files.settings_digest()
+            self._policy = self._make_policy()
+        except UsageError as error:
+            return None, str(error)
+        return self._digest, None
+
+    def _act(self, action: Action, obs: Observation) -> bool:
+        """Perform one action. False: it did not succeed, and what follows in this cycle must not be done."""
+        try:
+            if isinstance(action, SLOW):
+                return self._slow.submit(action, obs.now)
+            if isinstance(action, Remember):
+                self._save(action.record)
+            elif isinstance(action, StartBroker):
+                self._start(action, obs)
+            elif isinstance(action, AdoptBroker):
+                LOG.warning("%s", action.sentence)
+                adopted = self._process.adopt(action.identity)
+                self._readings.broker_changed()
+                return adopted
+            elif isinstance(action, MarkDirs):
+                self._files.mark(action.paths)
+                self._readings.broker_changed()
+            elif isinstance(action, StopGracefully):
+                LOG.warning("%s", action.sentence)
+                return self._process.signal(action.identity, signal.SIGTERM)
+            elif isinstance(action, EndStalled):
+                LOG.warning("%s", action.sentence)
+                return self._process.signal(action.identity, signal.SIGKILL if action.force else signal.SIGTERM)
+        except BubukuError as error:
+            LOG.error("%s: %s", type(action).__name__, error)
+            return False
+        return True
+
+    def _start(self, action: StartBroker, obs: Observation) -> None:
+        changed = self._files.render()
+        self._files.restart_log()
+        identity = self._process.start()
+        self._readings.broker_changed()
+        LOG.warning("%s (pid %d%s)", action.sentence, identity.pid, ", new settings" if changed else "")
+        record = replace(
+            self._record,
+            process=identity,
+            started_epoch=self._clock.wall(),
+            registration=None,
+            settings_digest=obs.settings_digest,
+            stop_intent=False,
+        )
+        self._save(record)
+
+    def _save(self, record: Record) -> None:
+        if record != self._record:
+            self._state.save(record)
+            self._record = record
+
+    def _publish(self, began: float, obs: Observation, decision: Decision) -> Published:
+        last = self.published
+        ended, epoch = self._clock.now(), self._clock.wall()
+        starts = dict(last.starts) if last is not None else {}
+        fences = dict(last.fences) if last is not None else {}
+        seconds = dict(last.seconds_in_state) if last is not None else {}
+        events = last.events if last is not None else ()
+        if last is not None:
+            state = last.decision.state
+            seconds[state] = seconds.get(state, 0.0) + max(0.0, ended - last.at)
+            for kind, outcome in obs.outcomes.items():
+                before = last.observation.outcomes.get(kind)
+                if kind.__name__ == "Fence" and outcome.ended is not None and outcome != before:
+                    fences[outcome.result.value] = fences.get(outcome.result.value, 0) + 1
+        if any(isinstance(action, StartBroker) for action in decision.actions):
+            starts[decision.reason] = starts.get(decision.reason, 0) + 1
+        changed = last is None or (last.decision.state, last.decision.reason) != (decision.state, decision.reason)
+        new_state = last is None or last.decision.state is not decision.state
+        if changed:
+            LOG.info("%s (%s): %s", decision.state, decision.reason, decision.sentence)
+            events = (*events, Event(epoch, decision.reason, decision.state, decision.sentence))[-EVENTS_KEPT:]
+        if new_state:
+            self._since_epoch = epoch
+        return Published(
+            at=ended,
+            epoch=epoch,
+            observation=obs,
+            decision=decision,
+            since=ended if last is None or new_state else last.since,
+            since_epoch=self._since_epoch,
+            node_id=node_id(self._policy, self._record, obs.log_dirs.value or ()),
+            events=events,
+            starts=starts,
+            fences=fences,
+            seconds_in_state=seconds,
+            loop_lag_seconds=max(0.0, began - last.at - 1.0) if last is not None else 0.0,
+            cycle_seconds=ended - began,
+        )
