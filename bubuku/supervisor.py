@@ -106,6 +106,7 @@ class Supervisor:
         self._memory = Memory(since=clock.now())
         self._digest: str | None = None
         self._invariant: str | None = None
+        self._start_error: Dated[str] | None = None
         self._last_tick: float | None = None
         self._since_epoch = clock.wall()
         self.published: Published | None = None
@@ -162,6 +163,7 @@ class Supervisor:
             cluster=seen.cluster,
             coordination=seen.coordination,
             outcomes=self._slow.outcomes(),
+            start_error=self._start_error,
             terminate=terminate,
         )
 
@@ -201,6 +203,8 @@ class Supervisor:
                 return self._process.signal(action.identity, signal.SIGKILL if action.force else signal.SIGTERM)
         except BubukuError as error:
             LOG.error("%s: %s", type(action).__name__, error)
+            if isinstance(action, StartBroker):
+                self._start_error = Dated(obs.now, str(error))
             return False
         return True
 
@@ -208,6 +212,7 @@ class Supervisor:
         changed = self._files.render()
         self._files.restart_log()
         identity = self._process.start()
+        self._start_error = None
         self._readings.broker_changed()
         LOG.warning("%s (pid %d%s)", action.sentence, identity.pid, ", new settings" if changed else "")
         record = replace(

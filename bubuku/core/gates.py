@@ -20,6 +20,7 @@ from bubuku.core.reasons import Reason
 FENCE_RETRY_SECONDS = 1.0
 NEVER = float("-inf")  # a reading that was not made yet
 READING_PATIENCE_SECONDS = 5.0
+EXECUTE_RETRY_SECONDS = 10.0
 FULL_BYTES = 16 << 20  # below this much free space Kafka cannot be expected to start
 
 
@@ -90,6 +91,14 @@ def settings(case: Case) -> tuple[Memory, Stop | None]:
     if case.obs.settings_error is not None:
         return case.memory, held(Reason.BAD_CONFIGURATION, case.obs.settings_error)
     return case.memory, None
+
+
+def executable(case: Case) -> tuple[Memory, Stop | None]:
+    """The last start was executed at all; else it is tried again every 10 s."""
+    error = case.obs.start_error
+    if error is None or case.obs.now - error.begun >= EXECUTE_RETRY_SECONDS:
+        return case.memory, None
+    return case.memory, Stop(BrokerState.FAILED, Reason.BAD_CONFIGURATION, f"Kafka cannot be executed: {error.value}")
 
 
 def readings(case: Case) -> tuple[Memory, Stop | None]:
@@ -358,6 +367,7 @@ def fence_raised(case: Case) -> tuple[Memory, Stop | None]:
 
 GATES: tuple[Gate, ...] = (
     settings,
+    executable,
     readings,
     other_process,
     same_broker,

@@ -66,6 +66,7 @@ class Observation:
     cluster: Dated[ClusterView]
     coordination: Dated[CoordinationView]
     outcomes: Mapping[type, Outcome] = field(default_factory=dict)  # of slow actions, the latest of each kind
+    start_error: Dated[str] | None = None  # the last start could not even be executed: when, and why
     terminate: bool = False  # the daemon was told to end and to take Kafka with it
 
 

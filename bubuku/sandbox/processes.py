@@ -1,4 +1,4 @@
-"""Processes of the sandbox, named so that a reused pid is never taken for one of them.
+"""Signals to and waiting for processes of the sandbox, so that a reused pid is never taken for one of them.
 
 Callers: the keeper, `sandbox down` and the tests; any thread. A signal goes through a pidfd whose process was compared
 with the recorded start time after it was opened.
@@ -12,65 +12,49 @@ import signal
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
+from bubuku.adapters.process import identify
+from bubuku.core.model import ProcessId
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A process by pid and start time (field 22 of /proc/PID/stat: clock ticks since boot)."""
-
-    pid: int
-    start_ticks: int
-
-    @classmethod
-    def of(cls, pid: int) -> Started | None:
-        """The process that has this pid now; None where there is none, or only a zombie."""
-        ticks = start_ticks(pid)
-        return None if ticks is None else cls(pid, ticks)
-
-    def alive(self) -> bool:
-        return start_ticks(self.pid) == self.start_ticks
-
-    def send(self, number: signal.Signals) -> bool:
-        """Send a signal. False: it is gone."""
-        with self._descriptor() as descriptor:
-            if descriptor is None:
-                return False
-            signal.pidfd_send_signal(descriptor, number)
-            return True
-
-    @contextmanager
-    def _descriptor(self) -> Iterator[int | None]:
-        try:
-            descriptor = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            yield None
-            return
-        try:
-            yield descriptor if self.alive() else None
-        finally:
-            os.close(descriptor)
+KILL_DEADLINE_SECONDS = 10.0
 
 
-def start_ticks(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat; None for a process that does not exist or is a zombie."""
+def alive(process: ProcessId) -> bool:
+    """Whether exactly this process runs (a zombie does not)."""
+    return identify(process.pid) == process
+
+
+@contextmanager
+def opened(process: ProcessId) -> Iterator[int | None]:
+    """A pidfd of exactly this process, for as long as the context; None: it is gone."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = text.rpartition(")")[2].split()  # the name in field 2 may hold blanks and brackets
-    return None if fields[0] in "ZX" else int(fields[19])
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        yield None
+        return
+    try:
+        yield descriptor if alive(process) else None
+    finally:
+        os.close(descriptor)
 
 
-def wait_gone(processes: Iterable[Started], deadline_seconds: float) -> list[Started]:
+def send(process: ProcessId, number: signal.Signals) -> bool:
+    """Send a signal. False: it is gone."""
+    with opened(process) as descriptor:
+        if descriptor is None:
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+        return True
+
+
+def wait_gone(processes: Iterable[ProcessId], deadline_seconds: float) -> list[ProcessId]:
     """Wait until all have ended; the ones that still live after `deadline_seconds`."""
     end = time.monotonic() + deadline_seconds
-    left: list[Started] = []
+    left = []
     for process in processes:
-        with process._descriptor() as descriptor:
+        with opened(process) as descriptor:
             if descriptor is None:
                 continue
             poll = select.poll()
@@ -80,25 +64,25 @@ def wait_gone(processes: Iterable[Started], deadline_seconds: float) -> list[Sta
     return left
 
 
-def stop(processes: Iterable[Started], deadline_seconds: float) -> list[Started]:
+def stop(processes: Iterable[ProcessId], deadline_seconds: float) -> list[ProcessId]:
     """SIGTERM all, wait `deadline_seconds`, SIGKILL what is left; the ones that had to be killed."""
     chosen = list(processes)
     for process in chosen:
-        process.send(signal.SIGCONT)  # a suspended one would take SIGTERM only when it goes on
-        process.send(signal.SIGTERM)
+        send(process, signal.SIGTERM)
+        send(process, signal.SIGCONT)  # a suspended one would see SIGTERM only when it goes on
     left = wait_gone(chosen, deadline_seconds)
     for process in left:
-        process.send(signal.SIGKILL)
-    wait_gone(left, 10.0)
+        send(process, signal.SIGKILL)
+    wait_gone(left, KILL_DEADLINE_SECONDS)
     return left
 
 
-def with_argument(argument: str) -> list[Started]:
-    """All processes of this user with exactly this command line argument."""
+def with_argument(argument: str) -> list[ProcessId]:
+    """All processes with exactly this command line argument."""
     found = []
-    for process in psutil.process_iter(["pid", "cmdline"]):
+    for process in psutil.process_iter(["cmdline"]):
         if argument in (process.info["cmdline"] or []):
-            started = Started.of(process.info["pid"])
-            if started is not None:
-                found.append(started)
+            identity = identify(process.pid)
+            if identity is not None:
+                found.append(identity)
     return found

@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bubuku.adapters.process import identify
 from bubuku.core.errors import BubukuError, UnavailableError
-from bubuku.sandbox.processes import Started, stop
+from bubuku.core.model import ProcessId
+from bubuku.sandbox.processes import stop
 from bubuku.sandbox.runtimes import java_command, zookeeper_libs
 from bubuku.sandbox.waiting import wait_until
 
@@ -44,7 +46,7 @@ class ZooKeeper:
     def log_file(self) -> Path:
         return self.folder / "zookeeper.log"
 
-    def start(self, deadline_seconds: float = 30.0) -> Started:
+    def start(self, deadline_seconds: float = 30.0) -> ProcessId:
         """Start it and return once it serves. Raises UnavailableError (with its last log line) or TimedOutError."""
         started = self.spawn()
         try:
@@ -54,7 +56,7 @@ class ZooKeeper:
             raise
         return started
 
-    def spawn(self) -> Started:
+    def spawn(self) -> ProcessId:
         """Start it without waiting. Raises UsageError where Java is missing, and as `runtimes.fetch` does."""
         config = self._write_config()
         command = [java_command(), "-Xmx256M", "-Xms64M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
@@ -72,7 +74,7 @@ class ZooKeeper:
                 cwd=self.folder,
                 start_new_session=True,
             )
-        started = Started.of(self.child.pid)
+        started = identify(self.child.pid)
         if started is None:
             raise UnavailableError(f"ZooKeeper ended at once: {self._last_line()}")
         return started
@@ -106,7 +108,7 @@ class ZooKeeper:
         """End the server that this object started, if it still runs."""
         if self.child is None:
             return
-        started = None if self.child.poll() is not None else Started.of(self.child.pid)
+        started = None if self.child.poll() is not None else identify(self.child.pid)
         if started is not None:
             stop([started], deadline_seconds)
         self.child.wait(deadline_seconds)
