@@ -1,9 +1,9 @@
 """The ASGI application: routes by a table, each an exact path with GET and HEAD.
 
-Caller: uvicorn, in the HTTP thread; handlers never wait for anything, they render the last `Published`. The request is one
-of the project's two boundaries: an error of ours becomes a 500 document and a line in the log. Every error is a
-problem document {title, status, detail}. The probes (`/livez`, `/readyz`) are answered before Starlette's routing, because
-load balancers ask them often; the health listener answers `HEALTH_PATHS` alone.
+Caller: uvicorn, in the HTTP thread; handlers never wait for anything, they render the last `Published`. The request is
+one of the project's two boundaries: an error of ours becomes a 500 document and a line in the log. Every error is a
+problem document {title, status, detail}. The probes (`/livez`, `/readyz`) are answered before Starlette's routing,
+because load balancers ask them often; the health listener answers `HEALTH_PATHS` alone.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Caller: asyncio, in the HTTP thread. uvicorn itself has a keep-alive time-out alone: a client that connects and sends
 nothing, sends a byte now and then, or does not read its answer, would stay for ever. Here
 
-- an exchange (from the connection's start, or a request's first byte, to the answer's last byte handed to the kernel) ends
-  within `EXCHANGE_SECONDS`, else the connection is aborted;
+- an exchange (from the connection's start, or a request's first byte, to the answer's last byte handed to the kernel)
+  ends within `EXCHANGE_SECONDS`, else the connection is aborted;
 - a request's headers are at most `HEADER_BYTES`, else 400;
 - a listener has at most `CONNECTIONS` connections: one more, and the oldest that waits for its client is aborted.
 """
@@ -60,7 +60,7 @@ class BoundedProtocol(H11Protocol):
     def timeout_keep_alive_handler(self) -> None:
         self.abort()
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         document = problem(400, "bad request", f"not an HTTP request, or its headers exceed {HEADER_BYTES} bytes")
         body = json.dumps(document).encode() + b"\n"
         headers = [

@@ -17,6 +17,7 @@ from bubuku.core.reasons import EXPLANATIONS
 
 LIVE_WITHIN_SECONDS = 10.0  # the loop ticks once a second: ten missed ticks mean that it hangs
 MISSING = "missing"  # the state of a broker that no daemon answers for
+UNKNOWN = "unknown"  # …and of one whose daemon could not be looked for
 
 VOLATILE = frozenset(
     {"at_epoch", "age_seconds", "state_seconds", "uptime_seconds", "seconds_ago", "loop", "free_bytes"}
@@ -62,7 +63,7 @@ class BrokerDocument(TypedDict):
     """A broker: what Kafka's metadata and its daemon say of it, in one row.
 
     `registered` is None where Kafka's metadata is not known. `daemon` False: no daemon answers for it; its `state` is
-    then "missing" and what only a daemon knows is None.
+    then "missing", and what only a daemon knows is None. `daemon` None, `state` "unknown": ZooKeeper was never read.
     """
 
     node_id: int
@@ -71,7 +72,7 @@ class BrokerDocument(TypedDict):
     rack: str | None
     roles: list[str]
     registered: bool | None
-    daemon: bool
+    daemon: bool | None
     state: str
     reason: str | None
     sentence: str
@@ -244,7 +245,7 @@ def broker_rows(published: Published, about: About) -> list[BrokerDocument]:
         ids.add(published.node_id)
     rows = []
     for node_id in sorted(ids):
-        row = missing_row(node_id)
+        row = bare_row(node_id, met=members_known(published))
         if view is not None:
             row["registered"] = node_id in nodes
             row["load"] = load_of(view, node_id)
@@ -259,7 +260,10 @@ def broker_rows(published: Published, about: About) -> list[BrokerDocument]:
     return rows
 
 
-def missing_row(node_id: int) -> BrokerDocument:
+def bare_row(node_id: int, met: bool) -> BrokerDocument:
+    """A broker of which nothing is known yet. `met`: ZooKeeper was read, so a daemon that it lacks is missing."""
+    missing = f"Kafka lists broker {node_id}, but no bubuku daemon answers for it"
+    unknown = "ZooKeeper could not be read yet, so whether a daemon answers for this broker is not known"
     return {
         "node_id": node_id,
         "host": "",
@@ -267,10 +271,10 @@ def missing_row(node_id: int) -> BrokerDocument:
         "rack": None,
         "roles": ["broker"],
         "registered": None,
-        "daemon": False,
-        "state": MISSING,
+        "daemon": False if met else None,
+        "state": MISSING if met else UNKNOWN,
         "reason": None,
-        "sentence": f"Kafka lists broker {node_id}, but no bubuku daemon answers for it",
+        "sentence": missing if met else unknown,
         "since_epoch": None,
         "kafka_version": None,
         "daemon_version": None,
@@ -389,6 +393,11 @@ def coordination_of(published: Published) -> Coordination:
 def members_of(published: Published) -> list[Member]:
     view = published.observation.coordination.value
     return [] if view is None else sorted(view.members, key=lambda m: m.node_id)
+
+
+def members_known(published: Published) -> bool:
+    view = published.observation.coordination.value
+    return view is not None and (view.connected or len(view.members) > 0)
 
 
 def cluster_id(published: Published) -> str | None:

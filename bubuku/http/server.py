@@ -1,7 +1,7 @@
 """The HTTP server: two listeners, one thread of its own.
 
-Caller: the daemon's main thread (`start`, `stop`), before it connects to anything. The full API listens where `api` says
-(loopback unless told otherwise); the health listener, where one is configured, on all interfaces for load balancers,
+Caller: the daemon's main thread (`start`, `stop`), before it connects to anything. The full API listens where `api`
+says (loopback unless told otherwise); the health listener, where one is configured, on all interfaces for load balancers,
 with `/livez`, `/readyz` and `/health` alone. Ports are bound in `start` itself, so that a taken one is the caller's
 error and not a line in a thread's log. Connections are bounded by `http.connections`.
 """

@@ -1,4 +1,4 @@
-"""Literal `Published` values: a healthy cluster of three brokers seen from broker 1, and ways to change one thing of it.
+"""Literal `Published` values: a healthy cluster of three brokers seen from broker 1, and ways to change one thing.
 
 Callers: tests of all that reads a Published. Times are small round numbers: the cycle ended at monotonic `NOW` and wall
 clock `EPOCH`; the state was entered 100 s before.

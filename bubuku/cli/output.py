@@ -1,0 +1,125 @@
+"""How commands show data: a table for people, JSON or YAML for programs; once, or again whenever it changes.
+
+Callers: commands, on the main thread. Data goes to stdout alone. Piped, a table is plain text that nothing cuts off.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import click
+import yaml
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from bubuku.core.errors import UnavailableError
+
+FORMATS = ("table", "json", "yaml")
+WIDE = 10_000  # columns of a pipe
+WATCH_SECONDS = 1.0
+
+output_option = click.option(
+    "-o", "--output", type=click.Choice(FORMATS), default="table", show_default=True, help="How to show it."
+)
+
+
+def console() -> Console:
+    """stdout; where it is no terminal, without colours and so wide that nothing is wrapped or cut."""
+    terminal = sys.stdout.isatty()
+    return Console(width=None if terminal else WIDE, highlight=False, no_color=None if terminal else True)
+
+
+def dump(document: Any, output: str) -> str:
+    """`document` as JSON or YAML, with a line's end."""
+    if output == "json":
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=False)
+
+
+def show(document: Any, output: str, table: Callable[[Any], RenderableType]) -> None:
+    if output == "table":
+        print_plain(table(document))
+    else:
+        click.echo(dump(document, output), nl=False)
+
+
+def print_plain(renderable: RenderableType) -> None:
+    """Rich pads every line of a table to its width; a pipe gets lines without that."""
+    to = console()
+    if to.is_terminal:
+        to.print(renderable)
+        return
+    with to.capture() as captured:
+        to.print(renderable)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def ticks() -> Iterator[None]:
+    """One at once, then one every `WATCH_SECONDS`, until the user ends it."""
+    while True:
+        yield None
+        time.sleep(WATCH_SECONDS)
+
+
+def watch(
+    fetch: Callable[[], Any],
+    output: str,
+    table: Callable[[Any], RenderableType],
+    volatile: frozenset[str],
+    each: Iterable[None],
+) -> None:
+    """Fetch and show at every tick of `each`: redrawn on a terminal, else printed when more than `volatile` changed.
+
+    The first fetch must succeed; later an error is said on stderr, once, until it is over. Ctrl-C ends it.
+    """
+    live = Live(console=console(), auto_refresh=False) if output == "table" and sys.stdout.isatty() else None
+    shown: Any = None
+    trouble = ""
+    try:
+        if live is not None:
+            live.start()
+        for _ in each:
+            try:
+                document = fetch()
+            except UnavailableError as error:
+                if shown is None:
+                    raise
+                if str(error) != trouble:
+                    trouble = str(error)
+                    click.echo(trouble, err=True)
+                continue
+            trouble = ""
+            if live is not None:
+                live.update(table(document), refresh=True)
+            elif lasting(document, volatile) != shown:
+                show_next(document, output, table, first=shown is None)
+            shown = lasting(document, volatile)
+    except KeyboardInterrupt:
+        return
+    finally:
+        if live is not None:
+            live.stop()
+
+
+def show_next(document: Any, output: str, table: Callable[[Any], RenderableType], first: bool) -> None:
+    """One more of a series: JSON a line each, YAML documents, tables with an empty line between."""
+    if output == "json":
+        click.echo(json.dumps(document, ensure_ascii=False))
+        return
+    if not first:
+        click.echo("---" if output == "yaml" else "")
+    show(document, output, table)
+    sys.stdout.flush()
+
+
+def lasting(document: Any, volatile: frozenset[str]) -> Any:
+    """`document` without the fields that change with every look."""
+    if isinstance(document, dict):
+        return {k: lasting(v, volatile) for k, v in document.items() if k not in volatile}
+    if isinstance(document, list):
+        return [lasting(v, volatile) for v in document]
+    return document
