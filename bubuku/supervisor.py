@@ -37,6 +37,7 @@ from bubuku.core.model import (
     JmxView,
     LogDir,
     LogView,
+    ProcessId,
     Record,
     RegistrationView,
 )
@@ -105,6 +106,7 @@ class Supervisor:
         self._record: Record = state.load()
         self._memory = Memory(since=clock.now())
         self._digest: str | None = None
+        self._running: ProcessId | None = None
         self._invariant: str | None = None
         self._start_error: Dated[str] | None = None
         self._last_tick: float | None = None
@@ -115,10 +117,16 @@ class Supervisor:
     def record(self) -> Record:
         return self._record
 
+    @property
+    def running(self) -> ProcessId | None:
+        """The process that is watched now. Any thread may ask."""
+        return self._running
+
     def begin(self) -> None:
         """Adopt the broker that the last daemon left running, or learn that it is gone. Once, before the first tick."""
         if self._record.process is not None and self._process.adopt(self._record.process):
             LOG.info("adopted the running Kafka, pid %d", self._record.process.pid)
+            self._running = self._record.process
             self._readings.broker_changed()
 
     def tick(self, terminate: bool = False) -> Published:
@@ -144,6 +152,7 @@ class Supervisor:
     def _observe(self, now: float, terminate: bool) -> Observation:
         before = self._process.exit_fd()
         process = self._process.view()
+        self._running = process.identity
         if before is not None and process.identity is None:
             self._readings.broker_changed()
         digest, error = self._settings(process.identity is None)
@@ -213,6 +222,7 @@ class Supervisor:
         self._files.restart_log()
         identity = self._process.start()
         self._start_error = None
+        self._running = identity
         self._readings.broker_changed()
         LOG.warning("%s (pid %d%s)", action.sentence, identity.pid, ", new settings" if changed else "")
         record = replace(

@@ -1,0 +1,114 @@
+"""The daemon's loop: a tick a second, woken early by the broker's end, a reading, or a signal.
+
+Runs in the main thread. The daemon's own end is not Kafka's end: told to stop, it leaves Kafka running, unless it was
+told to take Kafka with it (`graceful_terminate`, or the host itself goes down).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from bubuku.supervisor import Supervisor
+
+LOG = logging.getLogger(__name__)
+TICK_SECONDS = 1.0
+
+
+class Waker:
+    """Ends the loop's wait from any thread or signal handler."""
+
+    def __init__(self) -> None:
+        self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def wake(self) -> None:
+        os.eventfd_write(self.descriptor, 1)
+
+    def clear(self) -> None:
+        try:
+            os.eventfd_read(self.descriptor)
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+class Loop:
+    """Ticks the supervisor until the daemon is told to end."""
+
+    def __init__(
+        self, supervisor: Supervisor, waker: Waker, exit_fd: Callable[[], int | None], graceful_terminate: bool
+    ) -> None:
+        self._supervisor = supervisor
+        self._waker = waker
+        self._exit_fd = exit_fd
+        self._graceful = graceful_terminate
+        self._told_to_end = False
+
+    def end(self, number: int, _frame: FrameType | None) -> None:
+        """Signal handler."""
+        LOG.warning("%s: the daemon ends", signal.Signals(number).name)
+        self._told_to_end = True
+        self._waker.wake()
+
+    def run(self) -> None:
+        notify("READY=1")
+        terminate: bool | None = None  # None: not told to end
+        next_tick = time.monotonic()
+        while True:
+            self._wait(max(0.0, next_tick - time.monotonic()))
+            next_tick = time.monotonic() + TICK_SECONDS
+            if self._told_to_end and terminate is None:
+                terminate = self._graceful or host_goes_down()
+                if not terminate:
+                    LOG.warning("Kafka goes on without its daemon; the next daemon adopts it")
+                    return
+            try:
+                published = self._supervisor.tick(terminate=terminate is True)
+            except Exception:  # the tick's boundary: a bug must not end the watch over Kafka; /livez goes bad meanwhile
+                LOG.exception("a cycle failed")
+                continue
+            if terminate and published.observation.process.identity is None:
+                return
+            notify("WATCHDOG=1")
+
+    def _wait(self, seconds: float) -> None:
+        poll = select.poll()
+        poll.register(self._waker.descriptor, select.POLLIN)
+        exit_fd = self._exit_fd()
+        if exit_fd is not None:
+            poll.register(exit_fd, select.POLLIN)
+        poll.poll(seconds * 1000)
+        self._waker.clear()
+
+
+def host_goes_down() -> bool:
+    """Whether systemd is shutting this host down. False where systemd does not run it, or does not say within 2 s."""
+    if not Path("/run/systemd/system").exists():
+        return False
+    try:
+        answer = subprocess.run(["systemctl", "is-system-running"], capture_output=True, timeout=2, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return answer.stdout.strip() == b"stopping"
+
+
+def notify(message: str) -> None:
+    """Tell systemd (sd_notify), where it asked to be told."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        try:
+            channel.sendto(message.encode(), "\0" + path[1:] if path.startswith("@") else path)
+        except OSError as error:
+            LOG.debug("systemd could not be told: %s", error)

@@ -1,0 +1,133 @@
+"""The reader threads of the daemon, and what they read. Implements `supervisor.Readings`.
+
+Paces, in seconds, are (at rest, busy): at rest is a serving broker, and a daemon of a broker with 10,000 partitions has
+to stay under 1 % of a core; busy is everything else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bubuku.core.errors import RefusedError, UnavailableError
+from bubuku.core.model import ClusterView, CoordinationView, ForeignProcess, JmxView, Member, ProcessId
+from bubuku.ports import BrokerFiles, Coordination, Jmx, Kafka, Registrations
+from bubuku.readers import Reader
+from bubuku.supervisor import Snapshots
+
+PACES = {
+    "log_dirs": (10.0, 0.5),
+    "log": (2.0, 0.2),
+    "foreign": (30.0, 0.5),
+    "registration": (5.0, 0.2),
+    "answers": (5.0, 0.25),
+    "jmx": (5.0, 0.25),
+    "cluster": (30.0, 1.0),
+    "coordination": (5.0, 0.25),
+}
+DEADLINE_SECONDS = 3.0
+CLUSTER_DEADLINE_SECONDS = 10.0
+
+
+class ReaderThreads:
+    """All readers. `member` makes what this daemon shows in ZooKeeper; None while the node id is unknown."""
+
+    def __init__(
+        self,
+        *,
+        files: BrokerFiles,
+        registrations: Registrations | None,
+        kafka: Kafka,
+        jmx: Jmx | None,
+        coordination: Coordination,
+        running: Callable[[], ProcessId | None],
+        node_id: Callable[[], int | None],
+        member: Callable[[], Member | None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._kafka, self._coordination = kafka, coordination
+        self._node_id, self._member, self._running = node_id, member, running
+        self._files = files
+
+        def reader(name: str, read: Callable[[], Any]) -> Reader[Any]:
+            rest, busy = PACES[name]
+            return Reader(name, read, rest_seconds=rest, busy_seconds=busy, on_change=wake)
+
+        self.log_dirs = reader("log_dirs", files.log_dirs)
+        self.log = reader("log", files.log)
+        self.foreign = reader("foreign", self._read_foreign)
+        self.registration = reader(
+            "registration",
+            _never("a dedicated controller does not register")
+            if registrations is None
+            else lambda: registrations.view(DEADLINE_SECONDS),
+        )
+        self.answers = reader("answers", lambda: kafka.answers(DEADLINE_SECONDS))
+        self.jmx = reader("jmx", JmxView if jmx is None else lambda: jmx.view(DEADLINE_SECONDS))
+        self.cluster = reader("cluster", self._read_cluster)
+        self.coordination = reader("coordination", self._read_coordination)
+        self._all: tuple[Reader[Any], ...] = (
+            self.log_dirs,
+            self.log,
+            self.foreign,
+            self.registration,
+            self.answers,
+            self.jmx,
+            self.cluster,
+            self.coordination,
+        )
+
+    def start(self) -> None:
+        for reader in self._all:
+            reader.start()
+
+    def stop(self, deadline_seconds: float) -> None:
+        until = time.monotonic() + deadline_seconds
+        for reader in self._all:
+            reader.stop(0.0)
+        for reader in self._all:
+            reader.stop(max(0.0, until - time.monotonic()))
+
+    def snapshots(self) -> Snapshots:
+        return Snapshots(
+            log_dirs=self.log_dirs.latest,
+            log=self.log.latest,
+            foreign=self.foreign.latest,
+            registration=self.registration.latest,
+            answers=self.answers.latest,
+            jmx=self.jmx.latest,
+            cluster=self.cluster.latest,
+            coordination=self.coordination.latest,
+        )
+
+    def broker_changed(self) -> None:
+        for reader in self._all:
+            reader.wake()
+
+    def hurry(self, busy: bool) -> None:
+        for reader in self._all:
+            reader.hurry(busy)
+
+    def _read_foreign(self) -> ForeignProcess | None:
+        ours = self._running()
+        return None if ours is not None else self._files.foreign(None)
+
+    def _read_cluster(self) -> ClusterView:
+        return ClusterView.of(self._kafka.cluster(self._node_id(), CLUSTER_DEADLINE_SECONDS))
+
+    def _read_coordination(self) -> CoordinationView:
+        member = self._member()
+        if member is not None:
+            try:
+                self._coordination.publish(member, DEADLINE_SECONDS)
+            except (RefusedError, UnavailableError):
+                pass  # the view says who owns the member, or that there is no connection
+        return self._coordination.view(self._node_id(), DEADLINE_SECONDS)
+
+
+def _never(why: str) -> Callable[[], Any]:
+    def read() -> Any:
+        raise UnavailableError(why)
+
+    return read

@@ -1,0 +1,241 @@
+"""Which adapter stands behind which port: the one place that knows them all. Called once by the daemon's main."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bubuku import __version__
+from bubuku.adapters.broker_files import BrokerFilesSettings, KafkaFiles
+from bubuku.adapters.jolokia import JolokiaJmx
+from bubuku.adapters.kafka_admin import ClientSettings, KafkaAdmin
+from bubuku.adapters.kraft_registrations import KraftRegistrations
+from bubuku.adapters.process import KafkaProcess, LaunchSettings
+from bubuku.adapters.state_file import JsonStateFile
+from bubuku.adapters.zookeeper.coordination import ZooKeeperCoordination
+from bubuku.adapters.zookeeper.registrations import ZooKeeperRegistrations
+from bubuku.adapters.zookeeper.session import Session, ZooKeeperSettings
+from bubuku.config.model import Config
+from bubuku.core import properties
+from bubuku.core.actions import Action, Fence, FormatDirs, JoinMarker, Outcome, RaiseFence, RecordDesired, Result
+from bubuku.core.model import Member, Mode, Record, Role
+from bubuku.core.observation import About, Policy, Published
+from bubuku.daemon.loop import Loop, Waker
+from bubuku.daemon.readings import ReaderThreads
+from bubuku.effects import Effects
+from bubuku.http.server import HttpServer
+from bubuku.ports import Registrations
+from bubuku.supervisor import Supervisor
+
+FENCE_DEADLINE_SECONDS = 3.0
+FORMAT_DEADLINE_SECONDS = 60.0
+SECRET_VARIABLES = ("BUBUKU_KAFKA_PASSWORD", "BUBUKU_ZOOKEEPER_PASSWORD")
+
+
+class SystemClock:
+    """Implements `ports.Clock`."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
+
+
+class Daemon:
+    """All parts of one daemon, built from its configuration. `run` returns when it was told to end.
+
+    `state` is locked by the caller. Raises UsageError where the configuration does not fit this host.
+    """
+
+    def __init__(self, config: Config, state: JsonStateFile, accept_empty: bool) -> None:
+        self._config = config
+        self._waker = Waker()
+        self._clock = SystemClock()
+        record = state.load()
+        template = properties.parse(config.template())
+        policy = config.policy(accept_empty=accept_empty)
+        self._first_node_id = record.node_id if record.node_id is not None else policy.node_id
+        self._session = Session(zookeeper_settings(config))
+        self._coordination = ZooKeeperCoordination(self._session, lambda: self._readers.coordination.wake())
+        self._kafka = KafkaAdmin(client_settings(config, policy, template))
+        registrations = self._registrations(policy)
+        self._jmx = JolokiaJmx(config.kafka.jolokia_url) if config.kafka.jolokia_url is not None else None
+        self._process = KafkaProcess(launch_settings(config, record))
+        self._files = KafkaFiles(files_settings(config, template, record))
+        self._readers = ReaderThreads(
+            files=self._files,
+            registrations=registrations,
+            kafka=self._kafka,
+            jmx=self._jmx,
+            coordination=self._coordination,
+            running=lambda: self._supervisor.running,
+            node_id=self.node_id,
+            member=self._member,
+            wake=self._waker.wake,
+        )
+        self._effects = Effects(self._handlers(registrations), self._waker.wake)
+        self._supervisor = Supervisor(
+            policy=lambda: config.policy(accept_empty=accept_empty),
+            process=self._process,
+            files=self._files,
+            state=state,
+            readings=self._readers,
+            slow=self._effects,
+            clock=self._clock,
+        )
+        self._about = About(
+            host=config.host,
+            mode=config.kafka.mode,
+            roles=tuple(sorted(str(role) for role in config.kafka.roles)),
+            version=__version__,
+            kafka_version=kafka_version(config.kafka.dir),
+            rack=config.rack,
+            started_epoch=self._clock.wall(),
+        )
+        self._http = HttpServer(
+            config.api.host, config.api.port, self.published, self._clock.now, self._about, config.api.health_port
+        )
+        self.loop = Loop(self._supervisor, self._waker, self._process.exit_fd, config.graceful_terminate)
+
+    def published(self) -> Published | None:
+        return self._supervisor.published
+
+    def node_id(self) -> int | None:
+        published = self.published()
+        return published.node_id if published is not None else self._first_node_id
+
+    def run(self) -> None:
+        """Serve HTTP before anything else is up, then supervise until told to end. Kafka goes on."""
+        self._http.start()
+        try:
+            self._coordination.start()
+            self._supervisor.begin()
+            self._readers.start()
+            self.loop.run()
+        finally:
+            self._http.stop()
+            self._readers.stop(2.0)
+            self._effects.stop(2.0)
+            self._coordination.close()
+            self._kafka.close()
+            self._waker.close()
+
+    def _registrations(self, policy: Policy) -> Registrations | None:
+        if Role.BROKER not in policy.roles:
+            return None
+        if policy.mode is Mode.ZOOKEEPER:
+            return ZooKeeperRegistrations(self._session, self.node_id, lambda: self._readers.registration.wake())
+        return KraftRegistrations(self._kafka, self.node_id)
+
+    def _handlers(self, registrations: Registrations | None) -> dict[type, Callable[[Action], Outcome]]:
+        def record_desired(action: Action) -> Outcome:
+            assert isinstance(action, RecordDesired)
+            done = self._coordination.record_desired(action.node_id, action.desired, FENCE_DEADLINE_SECONDS)
+            self._readers.coordination.wake()
+            return done
+
+        def join_marker(action: Action) -> Outcome:
+            assert isinstance(action, JoinMarker)
+            done = self._coordination.join_marker(action.cluster_id, FENCE_DEADLINE_SECONDS)
+            self._readers.coordination.wake()
+            return done
+
+        def format_dirs(action: Action) -> Outcome:
+            assert isinstance(action, FormatDirs)
+            done = self._files.format(action.paths, action.cluster_id, FORMAT_DEADLINE_SECONDS)
+            self._readers.log_dirs.wake()
+            return done
+
+        def raise_fence(action: Action) -> Outcome:
+            assert isinstance(action, RaiseFence)
+            if registrations is None:
+                return Outcome(Result.DONE, self._clock.now())
+            return registrations.raise_fence(action.node_id, FENCE_DEADLINE_SECONDS)
+
+        def fence(action: Action) -> Outcome:
+            assert isinstance(action, Fence)
+            assert registrations is not None, "only what registered is fenced"
+            done = registrations.fence(action.expected, FENCE_DEADLINE_SECONDS)
+            self._readers.registration.wake()
+            self._readers.cluster.wake()
+            return done
+
+        return {
+            RecordDesired: record_desired,
+            JoinMarker: join_marker,
+            FormatDirs: format_dirs,
+            RaiseFence: raise_fence,
+            Fence: fence,
+        }
+
+    def _member(self) -> Member | None:
+        published, node_id = self.published(), self.node_id()
+        if node_id is None or published is None:
+            return None
+        about, decision = self._about, published.decision
+        dirs = published.observation.log_dirs.value or ()
+        total = sum(d.total_bytes for d in dirs)
+        used = total - sum(d.free_bytes for d in dirs)
+        return Member(
+            node_id=node_id,
+            host=about.host,
+            instance=self._supervisor.record.instance,
+            roles=about.roles,
+            version=about.version,
+            api_url=f"http://{self._config.api.host}:{self._config.api.port}",
+            rack=about.rack,
+            state=decision.state.value,
+            sentence=decision.sentence,
+            since_epoch=published.since_epoch,
+            kafka_version=about.kafka_version,
+            # rounded, because each change is a write to ZooKeeper
+            disk_used_bytes=_rounded(used) if dirs else None,
+            disk_total_bytes=total if dirs else None,
+            restarts=sum(published.starts.values()),
+        )
+
+
+def _rounded(size_bytes: int, step: int = 100 << 20) -> int:
+    return size_bytes // step * step
+
+
+def zookeeper_settings(config: Config) -> ZooKeeperSettings:
+    """Raises UsageError where a password file cannot be read."""
+    section = config.zookeeper
+    auth, tls = section.auth, section.tls
+    secret = auth.secret() if auth is not None else None
+    password = secret.get_secret_value() if secret is not None else None
+    return ZooKeeperSettings(
+        hosts=",".join(section.addresses),
+        prefix="" if section.prefix == "/" else section.prefix,
+        session_timeout_seconds=section.session_timeout_seconds,
+        tls=tls is not None,
+        ca_file=str(tls.cafile) if tls is not None and tls.cafile is not None else None,
+        cert_file=str(tls.certfile) if tls is not None and tls.certfile is not None else None,
+        key_file=str(tls.keyfile) if tls is not None and tls.keyfile is not None else None,
+        verify_hostname=tls.verify if tls is not None else True,
+        digest=f"{auth.username}:{password}" if auth is not None and auth.scheme == "digest" else None,
+        sasl_username=auth.username if auth is not None and auth.scheme == "sasl" else None,
+        sasl_password=password if auth is not None and auth.scheme == "sasl" else None,
+    )
+
+
+def launch_settings(config: Config, record: Record) -> LaunchSettings:
+    """Kafka's environment is the daemon's, less its secrets. The instance lets a successor know its own Kafka."""
+    inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+    return LaunchSettings(
+        command=config.start_command,
+        environment={**inherited, **config.kafka.environment, "BUBUKU_INSTANCE": record.instance},
+        output=config.kafka_stdout,
+        directory=config.state_dir,
+    )
+
+
+def kafka_version(home: Path) -> str | None:
+    """As the broker's jar is named (libs/kafka_2.13-3.9.2.jar); None where there is none."""
+    names = (re.fullmatch(r"kafka_[\d.]+-([\w.]+?)\.jar", path.name) for path in (home / "libs").glob("kafka_*.jar"))
+    return next((match.group(1) for match in names if match is not None), None)
