@@ -77,11 +77,11 @@ def stop(processes: Iterable[ProcessId], deadline_seconds: float) -> list[Proces
     return left
 
 
-def with_argument(argument: str) -> list[ProcessId]:
-    """All processes with exactly this command line argument."""
+def with_arguments(*arguments: str) -> list[ProcessId]:
+    """All processes whose command line has exactly these arguments among its own."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
-        if argument in (process.info["cmdline"] or []):
+        if set(arguments) <= set(process.info["cmdline"] or []):
             identity = identify(process.pid)
             if identity is not None:
                 found.append(identity)

@@ -48,15 +48,18 @@ class ZooKeeper:
 
     def start(self, deadline_seconds: float = 30.0) -> ProcessId:
         """Start it and return once it serves. Raises UnavailableError (with its last log line) or TimedOutError."""
-        started = self.spawn()
+        child = self.spawn()
         try:
             self.wait_ready(deadline_seconds)
         except BubukuError:
             self.stop()
             raise
+        started = identify(child.pid)
+        if started is None:
+            raise UnavailableError(f"ZooKeeper ended at once: {self._last_line()}")
         return started
 
-    def spawn(self) -> ProcessId:
+    def spawn(self) -> subprocess.Popen[bytes]:
         """Start it without waiting. Raises UsageError where Java is missing, and as `runtimes.fetch` does."""
         config = self._write_config()
         command = [java_command(), "-Xmx256M", "-Xms64M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
@@ -74,10 +77,7 @@ class ZooKeeper:
                 cwd=self.folder,
                 start_new_session=True,
             )
-        started = identify(self.child.pid)
-        if started is None:
-            raise UnavailableError(f"ZooKeeper ended at once: {self._last_line()}")
-        return started
+        return self.child
 
     def wait_ready(self, deadline_seconds: float) -> None:
         """Return once the server answers. Raises UnavailableError where it ended, TimedOutError."""
