@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bubuku import metrics
 from bubuku.core.observation import About, Published
 from bubuku.http import documents
+from bubuku.http.cluster_document import cluster_document
 from bubuku.http.status_document import status_document
 
 HEALTH_PATHS = ("/livez", "/readyz", "/health")
@@ -87,7 +88,7 @@ def routes(source: Source) -> list[Route]:
         return json_response(status_document(ticked(source), source.about, source.now()))
 
     def cluster(_: Request) -> Response:
-        return json_response(documents.cluster_document(ticked(source), source.about, source.now()))
+        return json_response(cluster_document(ticked(source), source.about, source.now()))
 
     def scrape(_: Request) -> Response:
         return Response(metrics.exposition(ours), headers={"content-type": metrics.CONTENT_TYPE})

@@ -21,7 +21,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from bubuku.http.documents import problem
 
 EXCHANGE_SECONDS = 5.0
-KEEP_ALIVE_SECONDS = 5
 HEADER_BYTES = 16_384
 CONNECTIONS = 128  # a listener; far above what probes, scrapes and people need, far below the descriptors' limit
 
@@ -29,8 +28,11 @@ CONNECTIONS = 128  # a listener; far above what probes, scrapes and people need,
 class BoundedProtocol(H11Protocol):
     """One connection. Invariant: while it is open, a timer is armed that ends it, ours or uvicorn's keep-alive's."""
 
+    exchange_seconds = EXCHANGE_SECONDS
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.timeout_keep_alive: float = self.exchange_seconds
         self._deadline: asyncio.TimerHandle | None = None
         self._opened_at = self.loop.time()
         self._aborted = False
@@ -84,7 +86,7 @@ class BoundedProtocol(H11Protocol):
 
     def _arm(self) -> None:
         self._disarm()
-        self._deadline = self.loop.call_later(EXCHANGE_SECONDS, self.abort)
+        self._deadline = self.loop.call_later(self.exchange_seconds, self.abort)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
@@ -106,3 +108,8 @@ class BoundedProtocol(H11Protocol):
         if len(peers) > CONNECTIONS:
             idle = [c for c in peers if c._waits_for_client()]
             min(idle, key=lambda c: c._opened_at).abort()  # `self` is idle, so there is one
+
+
+def bounded(exchange_seconds: float) -> type[BoundedProtocol]:
+    """The protocol with another bound of an exchange, and of the pause between two."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"exchange_seconds": exchange_seconds})

@@ -1,9 +1,9 @@
 """The HTTP server: two listeners, one thread of its own.
 
 Caller: the daemon's main thread (`start`, `stop`), before it connects to anything. The full API listens where `api`
-says (loopback unless told otherwise); the health listener, where one is configured, on all interfaces for load balancers,
-with `/livez`, `/readyz` and `/health` alone. Ports are bound in `start` itself, so that a taken one is the caller's
-error and not a line in a thread's log. Connections are bounded by `http.connections`.
+says (loopback unless told otherwise); the health listener, where one is configured, on all interfaces for load
+balancers, with `/livez`, `/readyz` and `/health` alone. Ports are bound in `start` itself, so that a taken one is the
+caller's error and not a line in a thread's log. Connections are bounded by `http.connections`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from uvicorn.server import Server
 from bubuku.core.errors import UsageError
 from bubuku.core.observation import About, Published
 from bubuku.http.app import Source, application
-from bubuku.http.connections import HEADER_BYTES, KEEP_ALIVE_SECONDS, BoundedProtocol
+from bubuku.http.connections import EXCHANGE_SECONDS, HEADER_BYTES, bounded
 
 BACKLOG = 128
 STOP_SECONDS = 3.0
@@ -32,7 +32,8 @@ class HttpServer:
     """Answers from `published()`, the supervisor's last cycle (None before the first), at any time from `start` on.
 
     `host`, `port`: the API's listener; port 0 takes a free one. `health_port`: None for no health listener.
-    `now`: the same monotonic clock, seconds, as the supervisor's.
+    `now`: the same monotonic clock, seconds, as the supervisor's. `exchange_seconds`: the time that a client has for a
+    request and its answer.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class HttpServer:
         about: About,
         health_port: int | None = None,
         health_host: str = "0.0.0.0",
+        exchange_seconds: float = EXCHANGE_SECONDS,
     ) -> None:
         self._api = (host, port)
         self._health = None if health_port is None else (health_host, health_port)
         self._published = published
         self._now = now
         self._about = about
+        self._exchange_seconds = exchange_seconds
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
         self.api_address: tuple[str, int] | None = None  # as bound, from `start` on
@@ -69,7 +72,7 @@ class HttpServer:
         source = Source(self._published, self._now, self._about, started=self._now())
         health_port = None if self.health_address is None else self.health_address[1]
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a client's faults are not the operator's
-        self._server = Server(configuration(application(source, health_port)))
+        self._server = Server(configuration(application(source, health_port), self._exchange_seconds))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": sockets}, name="http", daemon=True)
         self._thread.start()
 
@@ -82,10 +85,10 @@ class HttpServer:
         self._server = self._thread = None
 
 
-def configuration(app: Any) -> Config:
+def configuration(app: Any, exchange_seconds: float) -> Config:
     return Config(
         app,
-        http=BoundedProtocol,
+        http=bounded(exchange_seconds),
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -95,7 +98,6 @@ def configuration(app: Any) -> Config:
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=HEADER_BYTES,
     )
