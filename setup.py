@@ -31,7 +31,12 @@ setup(
     author="bubuku contributors",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["bubuku", "bubuku.*"]),
-    package_data={"bubuku": ["py.typed"], "bubuku.sandbox": ["pom.xml"], "bubuku.http": ["static/*", "static/**/*"]},
+    package_data={
+        "bubuku": ["py.typed"],
+        "bubuku.adapters.kafka": ["*.json"],
+        "bubuku.sandbox": ["pom.xml"],
+        "bubuku.http": ["static/*", "static/**/*"],
+    },
     install_requires=[
         "PyYAML>=6,<7",
         "boto3>=1.34,<2",
@@ -49,6 +54,7 @@ setup(
     ],
     extras_require={
         "test": [
+            "cryptography>=42,<60",  # certificates for the tests with TLS
             "httpx>=0.27,<1",
             "hypothesis>=6.100,<7",
             "import-linter>=2.1,<3",

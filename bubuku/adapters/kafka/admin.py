@@ -1,0 +1,107 @@
+"""`ports.Kafka` on kafka-python: the cluster's metadata, and whether our own listener answers.
+
+Callers: reader threads. Invariants: nothing runs between calls; no call exceeds its deadline (a name server that hangs
+aside: the resolver has time-outs of its own); while the cluster's topics do not change, they are not decoded again and
+one and the same tuple of partitions is handed out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kafka.protocol.admin import DescribeQuorumRequest
+from kafka.protocol.metadata import ApiVersionsRequest
+
+from bubuku.adapters.kafka.link import ClientSettings, Link, RefusedClientError
+from bubuku.adapters.kafka.messages import Metadata, decode_partitions
+from bubuku.adapters.kafka.servers import Servers
+from bubuku.core.errors import TimedOutError, UnavailableError
+from bubuku.core.model import Cluster, Partition
+
+_DESCRIBE_QUORUM = 55  # api key; only KRaft brokers offer it
+_QUORUM_SECONDS = 1.0  # who leads the quorum is worth so much waiting, while a controller is frozen
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    topics: bytes
+    partitions: tuple[Partition, ...]
+
+
+class KafkaAdmin:
+    """The cluster through Kafka's own protocol. Thread-safe."""
+
+    def __init__(
+        self, servers: Sequence[str], settings: ClientSettings | None = None, own_endpoint: str | None = None
+    ) -> None:
+        """`servers` and `own_endpoint` (our broker's listener) are "host:port". Raises UsageError."""
+        settings = settings or ClientSettings()
+        self._servers = Servers(servers, settings)
+        self._own = None if own_endpoint is None else Link(own_endpoint, settings)
+        self._lock = threading.Lock()
+        self._decoded = _Decoded(b"", ())
+
+    def cluster(self, exclude: int | None, deadline_seconds: float) -> Cluster:
+        """All metadata, from a live broker (not `exclude`, where another one answers). Raises UnavailableError."""
+        return self._metadata(exclude, deadline_seconds, all_topics=True)
+
+    def brokers(self, exclude: int | None, deadline_seconds: float) -> Cluster:
+        """As `cluster`, without partitions: cheap enough for every second."""
+        return self._metadata(exclude, deadline_seconds, all_topics=False)
+
+    def answers(self, deadline_seconds: float) -> bool:
+        """Whether the local broker's own listener answers a Kafka request within the deadline.
+
+        Raises UnavailableError where that cannot be known: no listener is configured, or it refuses our credentials.
+        """
+        if self._own is None:
+            raise UnavailableError("this node has no Kafka listener to ask")
+        try:
+            self._own.ask(ApiVersionsRequest(version=0), time.monotonic() + deadline_seconds)
+        except RefusedClientError:
+            raise
+        except (UnavailableError, TimedOutError):
+            return False
+        return True
+
+    def close(self) -> None:
+        self._servers.close()
+        if self._own is not None:
+            self._own.close()
+
+    def _metadata(self, exclude: int | None, deadline_seconds: float, all_topics: bool) -> Cluster:
+        until = time.monotonic() + deadline_seconds
+        server, metadata = self._servers.metadata(exclude, until, all_topics)
+        partitions = self._partitions(metadata.topics) if all_topics else ()
+        return Cluster(
+            cluster_id=metadata.cluster_id,
+            controller_id=self._controller(server, metadata, until),
+            brokers=metadata.brokers,
+            partitions=partitions,
+            answered_by=server,
+        )
+
+    def _partitions(self, topics: bytes) -> tuple[Partition, ...]:
+        with self._lock:
+            if topics != self._decoded.topics:
+                self._decoded = _Decoded(topics, decode_partitions(topics))
+            return self._decoded.partitions
+
+    def _controller(self, server: str, metadata: Metadata, until: float) -> int | None:
+        """In KRaft metadata names any live broker as the controller, so the quorum's leader is asked for."""
+        link = self._servers.link(server)
+        if not link.supports(_DESCRIBE_QUORUM):
+            return metadata.controller_id
+        topic = DescribeQuorumRequest.TopicData(
+            topic_name="__cluster_metadata",
+            partitions=[DescribeQuorumRequest.TopicData.PartitionData(partition_index=0)],
+        )
+        try:
+            answer = link.ask(DescribeQuorumRequest(topics=[topic]), min(until, time.monotonic() + _QUORUM_SECONDS))
+        except (UnavailableError, TimedOutError):
+            return None
+        leaders = [p.leader_id for t in answer.topics for p in t.partitions if p.error_code == 0]
+        return leaders[0] if leaders and leaders[0] >= 0 else None
