@@ -32,7 +32,7 @@ class BoundedProtocol(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.timeout_keep_alive: float = self.exchange_seconds
+        self.timeout_keep_alive = self.exchange_seconds  # type: ignore[assignment]  # call_later takes a float
         self._deadline: asyncio.TimerHandle | None = None
         self._opened_at = self.loop.time()
         self._aborted = False

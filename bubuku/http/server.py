@@ -24,7 +24,7 @@ from bubuku.core.observation import About, Published
 from bubuku.http.app import Source, application
 from bubuku.http.connections import EXCHANGE_SECONDS, HEADER_BYTES, bounded
 
-BACKLOG = 128
+BACKLOG = 512
 STOP_SECONDS = 3.0
 
 

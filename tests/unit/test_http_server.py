@@ -189,6 +189,7 @@ def test_more_clients_than_the_cap_push_out_the_oldest_silent_ones(connect: Call
     assert all(ended(each) for each in silent[:21]), "not the oldest were ended"
 
 
+@pytest.mark.parametrize("exchange_seconds", [EXCHANGE_SECONDS])
 def test_a_flood_of_one_listener_leaves_the_other_alone(connect: Callable[..., socket.socket]) -> None:
     kept = connect()
     assert answered(kept)[0] == 200
