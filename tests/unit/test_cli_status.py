@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from bubuku import __version__
+from bubuku.adapters.process import identify
 from bubuku.cli import output as out
 from bubuku.cli import source
 from bubuku.cli.main import COMMANDS, LazyGroup, cli
@@ -30,6 +31,8 @@ from bubuku.core.model import BrokerState, ClusterView
 from bubuku.core.observation import Decision, Observation, Published
 from bubuku.core.reasons import Reason
 from bubuku.http.server import HttpServer
+from bubuku.sandbox import layout, running
+from bubuku.sandbox.layout import Layout, Options
 from tests.support import published as make
 from tests.support.wait import wait_for
 
@@ -362,6 +365,24 @@ def test_a_configuration_without_sense_is_named(tmp_path: Path, text: str | None
         path.write_text(text)
     with pytest.raises(UsageError, match=str(path)):
         source.addresses(None, {source.CONFIG_VARIABLE: str(path)})
+
+
+def test_without_anything_said_it_is_this_hosts_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert source.addresses(None, {}) == ("http://127.0.0.1:8888",)
+
+
+def test_a_running_sandboxes_daemons_come_before_this_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    made = Layout(layout.default_folder(), Options(), 21_000, make.CLUSTER_ID)
+    layout.save(made)
+    ourselves = identify(os.getpid())
+    assert ourselves is not None
+    dead = replace(ourselves, start_ticks=1)
+    running.write(made.folder, running.Running(daemons={1: dead, 2: ourselves}))
+    assert source.addresses(None, {}) == ("http://127.0.0.1:21022",)
+    running.write(made.folder, running.Running(daemons={1: dead}))
+    assert source.addresses(None, {}) == ("http://127.0.0.1:8888",)
 
 
 def test_a_proxy_in_the_environment_is_not_asked(daemon: Daemon) -> None:
