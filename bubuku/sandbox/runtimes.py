@@ -229,6 +229,7 @@ log4j.logger.org.apache.zookeeper=WARN
 """
 
 _LOG4J2 = """\
+shutdownHook = disable
 status = warn
 appender.file.type = RollingFile
 appender.file.name = file
