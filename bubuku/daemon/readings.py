@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bubuku.core.errors import RefusedError, UnavailableError
+from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError
 from bubuku.core.model import ClusterView, CoordinationView, ForeignProcess, JmxView, Member, ProcessId
 from bubuku.ports import BrokerFiles, Coordination, Jmx, Kafka, Registrations
 from bubuku.readers import Reader
@@ -121,7 +121,7 @@ class ReaderThreads:
         if member is not None:
             try:
                 self._coordination.publish(member, DEADLINE_SECONDS)
-            except (RefusedError, UnavailableError):
+            except (RefusedError, UnavailableError, TimedOutError):
                 pass  # the view says who owns the member, or that there is no connection
         return self._coordination.view(self._node_id(), DEADLINE_SECONDS)
 

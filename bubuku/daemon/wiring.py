@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bubuku import __version__
-from bubuku.adapters.broker_files import BrokerFilesSettings, KafkaFiles
-from bubuku.adapters.jolokia import JolokiaJmx
-from bubuku.adapters.kafka_admin import ClientSettings, KafkaAdmin
-from bubuku.adapters.kraft_registrations import KraftRegistrations
+from bubuku.adapters.broker_files import BrokerFiles, BrokerFilesSettings
+from bubuku.adapters.jolokia import Jolokia
+from bubuku.adapters.kafka import ClientSettings, KafkaAdmin, KraftRegistrations
 from bubuku.adapters.process import KafkaProcess, LaunchSettings
 from bubuku.adapters.state_file import JsonStateFile
 from bubuku.adapters.zookeeper.coordination import ZooKeeperCoordination
@@ -56,16 +55,18 @@ class Daemon:
         self._waker = Waker()
         self._clock = SystemClock()
         record = state.load()
-        template = properties.parse(config.template())
+        listeners = own_listeners(config)
         policy = config.policy(accept_empty=accept_empty)
         self._first_node_id = record.node_id if record.node_id is not None else policy.node_id
         self._session = Session(zookeeper_settings(config))
         self._coordination = ZooKeeperCoordination(self._session, lambda: self._readers.coordination.wake())
-        self._kafka = KafkaAdmin(client_settings(config, policy, template))
+        self._clients = client_settings(config)
+        self._servers = config.kafka.client.bootstrap_servers or listeners
+        self._kafka = KafkaAdmin(self._servers, self._clients, listeners[0] if listeners else None)
         registrations = self._registrations(policy)
-        self._jmx = JolokiaJmx(config.kafka.jolokia_url) if config.kafka.jolokia_url is not None else None
+        self._jmx = Jolokia(config.kafka.jolokia_url) if config.kafka.jolokia_url is not None else None
         self._process = KafkaProcess(launch_settings(config, record))
-        self._files = KafkaFiles(files_settings(config, template, record))
+        self._files = BrokerFiles(files_settings(config, record))
         self._readers = ReaderThreads(
             files=self._files,
             registrations=registrations,
@@ -129,7 +130,7 @@ class Daemon:
             return None
         if policy.mode is Mode.ZOOKEEPER:
             return ZooKeeperRegistrations(self._session, self.node_id, lambda: self._readers.registration.wake())
-        return KraftRegistrations(self._kafka, self.node_id)
+        return KraftRegistrations(self._servers, self.node_id, self._clients)
 
     def _handlers(self, registrations: Registrations | None) -> dict[type, Callable[[Action], Outcome]]:
         def record_desired(action: Action) -> Outcome:
@@ -224,12 +225,73 @@ def zookeeper_settings(config: Config) -> ZooKeeperSettings:
     )
 
 
-def launch_settings(config: Config, record: Record) -> LaunchSettings:
-    """Kafka's environment is the daemon's, less its secrets. The instance lets a successor know its own Kafka."""
+def own_listeners(config: Config) -> tuple[str, ...]:
+    """Where this host's own Kafka can be asked ("host:port"), with the protocol that our client speaks.
+
+    A dedicated controller is asked on its controller listener. Raises UsageError for a template that cannot be read.
+    """
+    template = properties.parse(config.template())
+    if Role.BROKER not in config.kafka.roles:
+        found = properties.controller_listeners(template)
+    else:
+        found = properties.listeners(template, "advertised.listeners") or properties.listeners(template)
+        inner = {listener.name for listener in properties.controller_listeners(template)}
+        found = tuple(listener for listener in found if listener.name not in inner)
+    pairs = (pair.partition(":") for pair in (template.get("listener.security.protocol.map") or "").split(","))
+    protocols = {name.strip().upper(): protocol.strip().upper() for name, _, protocol in pairs}
+    spoken = config.kafka.client.security_protocol
+    return tuple(
+        properties.Listener(each.name, each.host or config.host, each.port).endpoint
+        for each in found
+        if protocols.get(each.name.upper(), each.name.upper()) == spoken
+    )
+
+
+def client_settings(config: Config) -> ClientSettings:
+    """Raises UsageError where a password file cannot be read."""
+    client = config.kafka.client
+    secret = client.secret()
+    sasl = client.security_protocol.startswith("SASL")
+    return ClientSettings(
+        security_protocol=client.security_protocol,
+        ca_file=str(client.ssl_cafile) if client.ssl_cafile is not None else None,
+        cert_file=str(client.ssl_certfile) if client.ssl_certfile is not None else None,
+        key_file=str(client.ssl_keyfile) if client.ssl_keyfile is not None else None,
+        verify_hostname=client.ssl_check_hostname,
+        sasl_mechanism=client.sasl_mechanism if sasl else None,
+        sasl_username=client.username if sasl else None,
+        sasl_password=secret.get_secret_value() if sasl and secret is not None else None,
+    )
+
+
+def files_settings(config: Config, record: Record) -> BrokerFilesSettings:
+    return BrokerFilesSettings(
+        kafka_home=config.kafka.dir,
+        template=config.kafka.settings,
+        server_properties=config.server_properties,
+        mode=config.kafka.mode,
+        log_file=config.kafka_log,
+        stdout_file=config.kafka_stdout,
+        roles=frozenset(config.kafka.roles),
+        node_id=config.node_id,
+        rack=config.rack,
+        zookeeper_connect=config.zookeeper.connect,
+        instance=record.instance,
+        environment=child_environment(config),
+    )
+
+
+def child_environment(config: Config) -> dict[str, str]:
+    """Kafka's environment is the daemon's, less its secrets, and what the configuration adds."""
     inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+    return {**inherited, **config.kafka.environment}
+
+
+def launch_settings(config: Config, record: Record) -> LaunchSettings:
+    """The instance in Kafka's environment lets a successor know its own Kafka."""
     return LaunchSettings(
         command=config.start_command,
-        environment={**inherited, **config.kafka.environment, "BUBUKU_INSTANCE": record.instance},
+        environment={**child_environment(config), "BUBUKU_INSTANCE": record.instance},
         output=config.kafka_stdout,
         directory=config.state_dir,
     )
