@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bubuku import __version__
 from bubuku.adapters.broker_files import BrokerFiles, BrokerFilesSettings
-from bubuku.adapters.jolokia import Jolokia
+from bubuku.adapters.jolokia import JolokiaJmx
 from bubuku.adapters.kafka import ClientSettings, KafkaAdmin, KraftRegistrations
 from bubuku.adapters.process import KafkaProcess, LaunchSettings
 from bubuku.adapters.state_file import JsonStateFile
@@ -64,7 +64,7 @@ class Daemon:
         self._servers = config.kafka.client.bootstrap_servers or listeners
         self._kafka = KafkaAdmin(self._servers, self._clients, listeners[0] if listeners else None)
         registrations = self._registrations(policy)
-        self._jmx = Jolokia(config.kafka.jolokia_url) if config.kafka.jolokia_url is not None else None
+        self._jmx = JolokiaJmx(config.kafka.jolokia_url) if config.kafka.jolokia_url is not None else None
         self._process = KafkaProcess(launch_settings(config, record))
         self._files = BrokerFiles(files_settings(config, record))
         self._readers = ReaderThreads(

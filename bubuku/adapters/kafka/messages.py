@@ -100,7 +100,7 @@ def decode_metadata(data: bytes) -> Metadata:
 
 
 def decode_partitions(topics: bytes) -> tuple[Partition, ...]:
-    """The partitions of `Metadata.topics`. Equal replica lists share one tuple. Raises ValueError."""
+    """The partitions of `Metadata.topics`, sorted. Equal replica lists share one tuple. Raises ValueError."""
     shared: dict[bytes, tuple[int, ...]] = {}
     found: list[Partition] = []
     try:
@@ -118,6 +118,7 @@ def decode_partitions(topics: bytes) -> tuple[Partition, ...]:
             at = _skip_tags(topics, at + _INT32.size)
     except (IndexError, UnicodeDecodeError) as error:
         raise ValueError(f"not the topics of a metadata answer of version {METADATA_VERSION}: {error}") from error
+    found.sort(key=lambda p: (p.topic, p.partition))
     return tuple(found)
 
 
