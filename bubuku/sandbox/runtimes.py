@@ -13,13 +13,14 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bubuku.core.errors import TimedOutError, UnavailableError, UsageError
+from bubuku.core.errors import BubukuError, TimedOutError, UnavailableError, UsageError
 from bubuku.sandbox.waiting import wait_until
 
 DEFAULT_ZOOKEEPER_MODE = "3.9.2"
@@ -125,6 +126,18 @@ def make_kafka_home(folder: Path, version: str) -> Path:
     _script(folder / "bin" / "kafka-server-start.sh", _SERVER_START.replace("@LOGGING@", logging_option))
     _script(folder / "bin" / "kafka-storage.sh", _STORAGE)
     return folder
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m bubuku.sandbox.runtimes FOLDER VERSION`: a Kafka home and the Jolokia agent, for an image."""
+    folder, version = arguments
+    try:
+        print(make_kafka_home(Path(folder), version))
+        print(jolokia_agent())
+    except BubukuError as error:
+        print(f"bubuku: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 def _script(path: Path, text: str) -> None:
@@ -247,3 +260,6 @@ rootLogger.appenderRef.file.ref = file
 logger.state.name = state.change.logger
 logger.state.level = warn
 """
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
