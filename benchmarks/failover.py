@@ -25,6 +25,7 @@ BACK_DEADLINE_SECONDS = 120.0
 SETTLE_DEADLINE_SECONDS = 120.0
 GONE_DEADLINE_SECONDS = 60.0
 QUIET_SECONDS = 3.0  # between rounds, and after a return to full sync: what comes late is to be seen too
+WARM_UP_SECONDS = 15.0  # a JVM that has just started compiles at the cost of all else
 REST_SECONDS = 10.0
 
 Chosen = Callable[[View], Node]
@@ -117,6 +118,7 @@ def measure(cluster: Cluster, scenario: Scenario, rounds: int, bare_rounds: int,
     view = View(cluster.layout)
     with Workload(cluster.layout.bootstrap_servers, cluster.folder / "workload.log") as load:
         view.settle(SETTLE_DEADLINE_SECONDS)
+        time.sleep(WARM_UP_SECONDS)
         begin = time.monotonic()
         time.sleep(REST_SECONDS)
         rest = load.window(begin, time.monotonic())

@@ -30,8 +30,8 @@ def check(config: Config) -> list[str]:
 
 def _kafka_home(config: Config) -> list[str]:
     home = config.kafka.dir
-    if not home.is_dir():
-        return [f"kafka.dir: {home}: {'not a directory' if home.exists() else 'no such directory'}"]
+    if not os.path.isdir(home):
+        return [f"kafka.dir: {home}: {'not a directory' if os.path.exists(home) else 'no such directory'}"]
     program = config.start_command[0]
     key = "kafka.dir" if config.kafka.start_command is None else "kafka.start_command"
     if shutil.which(program) is not None:
@@ -88,7 +88,7 @@ def _log_dirs(name: str, parsed: properties.Properties, mode: Mode) -> list[str]
     dirs = properties.log_dirs(parsed, mode)
     usable = 0
     for path in map(Path, dirs):
-        missing, reason = not path.exists(), _unusable(path)
+        missing, reason = not os.path.exists(path), _unusable(path)
         usable += reason is None
         # a missing folder may be a lost mount of a broker that has others
         if reason is not None and not (missing and len(dirs) > 1):
@@ -108,8 +108,8 @@ def _unusable(path: Path) -> str | None:
     existing = path.absolute()
     while not os.path.lexists(existing) and existing != existing.parent:
         existing = existing.parent
-    if not existing.is_dir():
-        return "not a directory" if existing == path else f"cannot be created: {existing} is not a directory"
+    if not os.path.isdir(existing):
+        return "not a directory" if existing == path.absolute() else f"cannot be created: {existing} is not a directory"
     if not os.access(existing, os.W_OK | os.X_OK):
         return "not writable" if existing == path.absolute() else f"cannot be created: {existing} is not writable"
     return None

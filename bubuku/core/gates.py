@@ -266,7 +266,7 @@ def leaders_moving(case: Case) -> tuple[Memory, Stop | None]:
     memory = replace(memory, election_since=since)
     if obs.now - since >= policy.election_wait:
         return memory, None
-    if obs.cluster.begun < since:
+    if obs.cluster.begun <= case.ended_at:
         if obs.now - since < READING_PATIENCE_SECONDS:
             return memory, wait(Reason.LEADERS_MOVING, "asking a live broker which partitions this one still leads")
         return memory, None

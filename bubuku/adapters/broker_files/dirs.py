@@ -36,7 +36,7 @@ def look(path: Path, *, logs_expected: bool = True) -> LogDir:
         error = None
     except OSError as failure:
         error = f"{failure.strerror or failure} ({errno.errorcode.get(failure.errno or 0, '?')})"
-    if not path.is_dir():
+    if not os.path.isdir(path):
         total, free, device = _space(_existing(path)) if error is None else (0, 0, None)
         return LogDir(
             str(path), None, False, usable=error is None, error=error, total_bytes=total, free_bytes=free, device=device
