@@ -1,0 +1,24 @@
+"""One rule a file. A checker is made with the world, listens to its events, and raises `RuleBrokenError`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.sim.checkers.back_off import back_off
+from tests.sim.checkers.ends_accounted import ends_accounted
+from tests.sim.checkers.fences import fences
+from tests.sim.checkers.no_loss import no_loss
+from tests.sim.checkers.one_kafka import one_kafka
+from tests.sim.checkers.own_dirs import own_dirs
+from tests.sim.checkers.signals import no_signals
+from tests.sim.world import World
+
+CHECKERS: tuple[Callable[[World], None], ...] = (
+    one_kafka,
+    fences,
+    no_signals,
+    own_dirs,
+    back_off,
+    no_loss,
+    ends_accounted,
+)

@@ -1,0 +1,160 @@
+"""One daemon: the real `Supervisor` on in-memory ports, ticked by the engine, killable at each of its writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bubuku.core.actions import Remember
+from bubuku.core.model import BrokerState, Role
+from bubuku.core.observation import Decision, Policy, Published
+from bubuku.core.reasons import Reason
+from bubuku.supervisor import Supervisor
+from tests.sim.events import RuleBrokenError
+from tests.sim.host import Host
+from tests.sim.kafka_cluster import SESSION_SECONDS
+from tests.sim.meeting import MemoryCoordination, MemoryKafka, MemoryRegistrations
+from tests.sim.ports import MemoryFiles, MemoryProcess, MemoryState
+from tests.sim.readings import MemoryReadings
+from tests.sim.slow import MemorySlow
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+TICK = 1.0
+WAKE_DELAY = 0.001
+
+
+class DaemonKilled(BaseException):  # noqa: N818 - not an error: nothing in the daemon may catch it
+    """kill -9 between two writes."""
+
+
+class SimDaemon:
+    """A daemon's life on `host`, from its start to its end; its successor is another one."""
+
+    def __init__(self, world: World, host: Host) -> None:
+        self.world, self.host, self.engine = world, host, world.engine
+        self.alive = True
+        self.terminating = False
+        self.crash_in: int | None = None  # writes until it is killed
+        self.state = MemoryState(self)
+        self.instance = self.state.load().instance
+        self.process = MemoryProcess(self)
+        self.files = MemoryFiles(self)
+        self.coordination = MemoryCoordination(world.zookeeper)
+        self.registrations = MemoryRegistrations(world.cluster, host, self.node_id)
+        self.kafka = MemoryKafka(world.cluster, host)
+        self.slow = MemorySlow(self)
+        self.readings = MemoryReadings(self)
+        self._next: float | None = None
+        self._shown: tuple[BrokerState, Reason] | None = None
+        self.supervisor = Supervisor(
+            policy=self._policy,
+            process=self.process,
+            files=self.files,
+            state=self.state,
+            readings=self.readings,
+            slow=self.slow,
+            clock=self.engine,
+        )
+        self.coordination.start()
+        self.supervisor.begin()
+        self.wake_at(self.engine.now() + 0.1)
+
+    @property
+    def published(self) -> Published | None:
+        return self.supervisor.published
+
+    @property
+    def decision(self) -> Decision | None:
+        return self.published.decision if self.published is not None else None
+
+    def node_id(self) -> int | None:
+        if self.published is not None:
+            return self.published.node_id
+        return self.state.load().node_id
+
+    def _policy(self) -> Policy:
+        settings, mode = self.host.settings, self.world.mode
+        return Policy(
+            mode=mode,
+            roles=frozenset({Role.BROKER}),
+            node_id=settings.node_id,
+            host=self.host.name,
+            cluster_id=settings.cluster_id,
+            endpoints=(self.host.endpoint,),
+            instant_failover=settings.instant_failover,
+            adopt_running=settings.adopt_running,
+            accept_empty=settings.accept_empty,
+            session_timeout=SESSION_SECONDS[mode],
+            startup_timeout=60.0,
+        )
+
+    # its end
+
+    def point(self) -> None:
+        """A write: here it may be killed."""
+        if self.crash_in is None:
+            return
+        self.crash_in -= 1
+        if self.crash_in < 0:
+            raise DaemonKilled
+
+    def die(self) -> None:
+        if self.alive:
+            self.engine.say(self.host.name, "the daemon is killed")
+            self.alive = False
+            self.coordination.die()
+            self.world.daemon_died(self)
+
+    def terminate(self) -> None:
+        """SIGTERM with graceful_terminate: it takes Kafka with it."""
+        self.engine.say(self.host.name, "the daemon is told to end, and to take Kafka with it")
+        self.terminating = True
+        self.wake()
+
+    # its loop
+
+    def wake(self) -> None:
+        self.wake_at(self.engine.now() + WAKE_DELAY)
+
+    def wake_at(self, when: float) -> None:
+        if self._next is None or when < self._next:
+            self._next = when
+            self.engine.at(when, self._turn(when))
+
+    def _turn(self, when: float) -> Callable[[], None]:
+        def turn() -> None:
+            if self.alive and self._next == when:
+                self._next = None
+                self._tick()
+
+        return turn
+
+    def _tick(self) -> None:
+        self.wake_at(self.engine.now() + TICK)
+        try:
+            published = self.supervisor.tick(terminate=self.terminating)
+        except DaemonKilled:
+            self.die()
+            return
+        self._tell(published)
+        if published.decision.reason is Reason.INVARIANT:
+            raise RuleBrokenError(f"{self.host.name}: the core broke its own rule: {published.decision.sentence}")
+        if self.terminating and published.observation.process.identity is None:
+            self.engine.say(self.host.name, "the daemon ends")
+            self.alive = False
+            self.coordination.close()
+            self.world.daemon_died(self)
+
+    def _tell(self, published: Published) -> None:
+        decision = published.decision
+        names = [type(a).__name__ for a in decision.actions if not isinstance(a, Remember)]
+        shown = (decision.state, decision.reason)
+        if shown == self._shown and not names:
+            return
+        self._shown = shown
+        done = f" → {', '.join(names)}" if names else ""
+        self.engine.say(self.host.name, f"{decision.state} · {decision.reason} · {decision.sentence}{done}")
+
+

@@ -1,0 +1,107 @@
+"""Snapshots as the reader threads would publish them: taken when a reading begins, shown when it has ended.
+
+So each snapshot is as old as it may be in the real daemon. A host's `slow` says how long a source takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bubuku.core.errors import BubukuError
+from bubuku.core.model import ClusterView, CoordinationView, Dated, ForeignProcess, JmxView, Member
+from bubuku.supervisor import Snapshots
+
+if TYPE_CHECKING:
+    from tests.sim.daemon import SimDaemon
+
+LATENCY = 0.02
+PACES = {  # seconds at rest, busy
+    "log_dirs": (10.0, 0.9),
+    "log": (2.0, 0.9),
+    "foreign": (30.0, 0.9),
+    "registration": (5.0, 0.9),
+    "answers": (5.0, 0.9),
+    "cluster": (30.0, 0.9),
+    "coordination": (5.0, 0.9),
+}
+NOT_YET: Dated[Any] = Dated(float("-inf"), None, "not read yet")
+NO_JMX: Dated[JmxView] = Dated(0.0, JmxView())
+
+
+class Source:
+    """One reader: at most one reading under way."""
+
+    def __init__(self, name: str, read: Callable[[], Any]) -> None:
+        self.name, self.read = name, read
+        self.latest: Dated[Any] = NOT_YET
+        self.pending: tuple[float, Dated[Any]] | None = None
+        self.begun = float("-inf")
+        self.wanted = True
+
+    def advance(self, now: float, pace: float, latency: float) -> float | None:
+        """Publish what has ended, begin what is due. When a reading that somebody waits for will be there, or None."""
+        if self.pending is not None and self.pending[0] <= now:
+            self.latest, self.pending = self.pending[1], None
+        if self.pending is not None or not (self.wanted or now - self.begun >= pace):
+            return None
+        woken, self.wanted = self.wanted, False
+        self.begun = now
+        try:
+            reading: Dated[Any] = Dated(now, self.read())
+        except BubukuError as error:
+            reading = Dated(now, None, str(error))
+        self.pending = (now + latency, reading)
+        changed = reading.value != self.latest.value or reading.error != self.latest.error
+        return now + latency if woken or changed else None
+
+
+class MemoryReadings:
+    """Implements `supervisor.Readings`."""
+
+    def __init__(self, daemon: SimDaemon) -> None:
+        self._daemon = daemon
+        self._busy = True
+        readers: dict[str, Callable[[], Any]] = {
+            "log_dirs": daemon.files.log_dirs,
+            "log": daemon.files.log,
+            "foreign": self._foreign,
+            "registration": lambda: daemon.registrations.view(3.0),
+            "answers": lambda: daemon.kafka.answers(3.0),
+            "cluster": lambda: ClusterView.of(daemon.kafka.cluster(daemon.node_id(), 10.0)),
+            "coordination": self._coordination,
+        }
+        self._sources = {name: Source(name, read) for name, read in readers.items()}
+
+    def snapshots(self) -> Snapshots:
+        now = self._daemon.engine.now()
+        slow = self._daemon.host.slow
+        for name, source in self._sources.items():
+            latency = slow.get(name, LATENCY) if slow else LATENCY
+            due = source.advance(now, PACES[name][1 if self._busy else 0], latency)
+            if due is not None:
+                self._daemon.wake_at(due)
+        latest = {name: source.latest for name, source in self._sources.items()}
+        return Snapshots(jmx=NO_JMX, **latest)
+
+    def broker_changed(self) -> None:
+        for source in self._sources.values():
+            source.wanted = True
+        self._daemon.wake()
+
+    def hurry(self, busy: bool) -> None:
+        self._busy = busy
+
+    def _foreign(self) -> ForeignProcess | None:
+        return None if self._daemon.supervisor.running is not None else self._daemon.files.foreign(None)
+
+    def _coordination(self) -> CoordinationView:
+        daemon = self._daemon
+        node_id = daemon.node_id()
+        if node_id is not None:
+            member = Member(node_id, daemon.host.name, daemon.instance, ("broker",), "2", None, None, "", "", 0.0)
+            try:
+                daemon.coordination.publish(member, 3.0)
+            except BubukuError:
+                pass  # the view says who owns the member, or that there is no connection
+        return daemon.coordination.view(node_id, 3.0)

@@ -1,0 +1,89 @@
+"""One seed: a cluster drawn from it, a phase of faults in which nothing bad may happen, a quiet one that must end well."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from bubuku.core.model import Mode
+from tests.sim.checkers import CHECKERS
+from tests.sim.events import RuleBrokenError
+from tests.sim.faults import Faults
+from tests.sim.world import Shape, World
+
+END_SECONDS = 500.0  # the longest back-off, two sessions, a slow recovery
+
+
+@dataclass(frozen=True)
+class Run:
+    """How one seed went. `broken`: the rule that was broken, None where all went well."""
+
+    seed: int
+    broken: str | None
+    transcript: str
+    events: int
+    virtual_seconds: float
+
+
+def draw_shape(rng: random.Random) -> Shape:
+    return Shape(
+        mode=rng.choice((Mode.ZOOKEEPER, Mode.KRAFT)),
+        brokers=rng.choice((1, 1, 2, 3, 3, 3, 5)),
+        dirs=rng.choice((1, 1, 2)),
+        fresh=rng.random() < 0.3,
+        ids_configured=rng.random() < 0.8,
+        instant_failover=rng.random() < 0.85,
+    )
+
+
+def run(seed: int) -> Run:
+    rng = random.Random(seed)
+    world = World(rng.randrange(1 << 60), draw_shape(rng))
+    for checker in CHECKERS:
+        checker(world)
+    world.engine.say("seed", str(seed))
+    broken = None
+    try:
+        _phases(world, rng)
+    except RuleBrokenError as error:
+        broken = str(error)
+        world.engine.say("broken", broken)
+    except Exception as error:
+        error.add_note(f"replay it: python -m tests.sim --seed {seed}")
+        raise
+    return Run(seed, broken, world.engine.transcript(), world.engine.events_run, world.engine.now())
+
+
+def _phases(world: World, rng: random.Random) -> None:
+    seconds = rng.uniform(20.0, 120.0)
+    if rng.random() < 0.2:
+        _take_over(world, rng)
+    else:
+        world.start_all()
+    faults = Faults(world, seconds)
+    world.engine.run_until(seconds)
+    faults.mend()
+    end = world.engine.now() + END_SECONDS
+    world.engine.run_until(end, lambda: all(world.serves(host) for host in world.hosts))
+    late = [host for host in world.hosts if not world.serves(host)]
+    if late:
+        raise RuleBrokenError("; ".join(_why(world, host) for host in late))
+    world.engine.run_until(world.engine.now() + 20.0)
+    late = [host for host in world.hosts if not world.serves(host)]
+    if late:
+        raise RuleBrokenError("after all served: " + "; ".join(_why(world, host) for host in late))
+
+
+def _why(world: World, host: object) -> str:
+    daemon = world.daemons[host]  # type: ignore[index]
+    said = "has no daemon" if daemon is None or daemon.decision is None else daemon.decision.sentence
+    return f"{getattr(host, 'name', host)} does not serve {END_SECONDS:.0f} s after everything was mended: {said}"
+
+
+def _take_over(world: World, rng: random.Random) -> None:
+    """The cluster runs already, and daemons come to it host by host."""
+    for host in world.hosts:
+        if world.mode is Mode.ZOOKEEPER or all(v.holds_data for v in host.mounts.values()):
+            world.start_kafka_by_hand(host)
+        host.settings.adopt_running = rng.random() < 0.7
+        world.engine.after(rng.uniform(3.0, 15.0), lambda host=host: world.start_daemon(host))  # type: ignore[misc]

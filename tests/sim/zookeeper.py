@@ -1,0 +1,129 @@
+"""ZooKeeper as the simulator needs it: sessions that outlive their holders, ephemeral nodes, versions. No latency here.
+
+Expiry stands still while the server is down, and starts anew when it is back, as ZooKeeper's does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bubuku.core.model import Desired, Member
+from tests.sim.engine import Engine
+
+
+@dataclass(eq=False)
+class Session:
+    """A lease of someone with the server. `lost_at`: since when nobody keeps it alive."""
+
+    number: int
+    timeout: float
+    on_expiry: Callable[[], None]
+    lost_at: float | None = None
+    expired: bool = False
+
+
+class Sessions:
+    """The leases of one server (ZooKeeper, or the KRaft quorum)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.up = True
+        self._all: list[Session] = []
+        self._count = 0x1000
+
+    def open(self, timeout: float, on_expiry: Callable[[], None]) -> Session:
+        self._count += 1
+        session = Session(self._count, timeout, on_expiry)
+        self._all.append(session)
+        return session
+
+    def lose(self, session: Session) -> None:
+        """Its holder died or froze."""
+        if session.expired or session.lost_at is not None:
+            return
+        session.lost_at = self._engine.now()
+        self._watch(session)
+
+    def resume(self, session: Session) -> None:
+        """Its holder goes on. Too late where it expired."""
+        if not session.expired:
+            session.lost_at = None
+
+    def end(self, session: Session) -> None:
+        """Closed or expired: what it held goes."""
+        if session.expired:
+            return
+        session.expired = True
+        self._all.remove(session)
+        session.on_expiry()
+
+    def set_up(self, up: bool) -> None:
+        self.up = up
+        if up:
+            for session in list(self._all):
+                if session.lost_at is not None:
+                    session.lost_at = self._engine.now()
+                    self._watch(session)
+
+    def _watch(self, session: Session) -> None:
+        since = session.lost_at
+
+        def expire() -> None:
+            if self.up and not session.expired and session.lost_at == since:
+                self.end(session)
+
+        self._engine.after(session.timeout, expire)
+
+
+@dataclass(eq=False)
+class MemberNode:
+    session: Session
+    member: Member
+
+
+class ZooKeeper:
+    """bubuku's part of ZooKeeper, and the sessions. Kafka's znodes are in `kafka_cluster`, which shares the sessions."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.sessions = Sessions(engine)
+        self.members: dict[int, MemberNode] = {}
+        self.desired: dict[int, Desired] = {}
+        self.fences: dict[int, int] = {}
+        self.marker: tuple[str, str | None] | None = None
+        self.zxid = 100
+        self.v1_daemon = False
+        self._stored: tuple[dict[int, Desired], dict[int, int], tuple[str, str | None] | None] | None = None
+
+    @property
+    def up(self) -> bool:
+        return self.sessions.up
+
+    @property
+    def wiped(self) -> bool:
+        return self._stored is not None
+
+    def next_zxid(self) -> int:
+        self.zxid += 1
+        return self.zxid
+
+    def set_up(self, up: bool) -> None:
+        if up != self.sessions.up:
+            self.engine.say("zookeeper", "is back" if up else "goes down")
+            self.sessions.set_up(up)
+
+    def wipe(self) -> None:
+        """bubuku's root is lost (a restore from nothing). `restore` brings it back."""
+        if self._stored is None:
+            self.engine.say("zookeeper", "bubuku's root is wiped")
+            self._stored = (self.desired, self.fences, self.marker)
+            self.desired, self.fences, self.marker = {}, {}, None
+            for node in list(self.members.values()):
+                self.sessions.end(node.session)
+
+    def restore(self) -> None:
+        if self._stored is not None:
+            self.engine.say("zookeeper", "bubuku's root is restored")
+            self.desired, self.fences, self.marker = self._stored
+            self._stored = None
