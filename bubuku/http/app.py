@@ -2,8 +2,7 @@
 
 Caller: uvicorn, in the HTTP thread; handlers never wait for anything, they render the last `Published`. The request is
 one of the project's two boundaries: an error of ours becomes a 500 document and a line in the log. Every error is a
-problem document {title, status, detail}. The probes (`/livez`, `/readyz`) are answered before Starlette's routing,
-because load balancers ask them often; the health listener answers `HEALTH_PATHS` alone.
+problem document {title, status, detail}. The health listener answers `HEALTH_PATHS` alone.
 """
 
 from __future__ import annotations
@@ -35,6 +34,9 @@ OK = Response(b'{"status":"ok"}\n', media_type=JSON, headers=NO_STORE)  # sent b
 TITLES = {404: "no such path", 405: "method not allowed"}
 
 
+Probe = Callable[[Published | None, float, float], documents.Problem | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where answers come from. `started` and `now` are monotonic; `published` gives None before the first tick."""
@@ -47,16 +49,11 @@ class Source:
 
 def application(source: Source, health_port: int | None) -> ASGIApp:
     """The application of both listeners. Requests that came in by `health_port` see `HEALTH_PATHS` alone."""
-    probes = {"/livez": documents.live, "/readyz": documents.ready}
     full = starlette(routes(source))
     health = starlette([r for r in routes(source) if r.path in HEALTH_PATHS])
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        probe = probes.get(scope["path"])
-        if probe is not None and scope["method"] in ("GET", "HEAD"):
-            trouble = probe(source.published(), source.now(), source.started)
-            await probe_response(trouble)(scope, receive, send)
-        elif health_port is not None and scope["server"][1] == health_port:
+        if health_port is not None and scope["server"][1] == health_port:
             await health(scope, receive, send)
         else:
             await full(scope, receive, send)
@@ -71,14 +68,14 @@ def starlette(table: list[Route]) -> Starlette:
 
 
 def routes(source: Source) -> list[Route]:
-    """path → handler. The probes are here for their 405; `application` answers their GET and HEAD."""
+    """path → handler."""
     ours = metrics.registry(source.published, source.about)
 
     def livez(_: Request) -> Response:
-        return probe_response(documents.live(source.published(), source.now(), source.started))
+        return probe_response(source, documents.live)
 
     def readyz(_: Request) -> Response:
-        return probe_response(documents.ready(source.published(), source.now(), source.started))
+        return probe_response(source, documents.ready)
 
     def health(_: Request) -> Response:
         document = documents.health(source.published(), source.now(), source.started)
@@ -120,7 +117,19 @@ def ticked(source: Source) -> Published:
     return published
 
 
-def probe_response(trouble: documents.Problem | None) -> Response:
+def probes(source: Source) -> Callable[[str], Response | None]:
+    """path → the answer to a plain GET; None where the path is not that of a probe."""
+    table = {"/livez": documents.live, "/readyz": documents.ready}
+
+    def answer(path: str) -> Response | None:
+        probe = table.get(path)
+        return None if probe is None else probe_response(source, probe)
+
+    return answer
+
+
+def probe_response(source: Source, probe: Probe) -> Response:
+    trouble = probe(source.published(), source.now(), source.started)
     if trouble is None:
         return OK
     return Response(rendered(trouble), trouble["status"], media_type=PROBLEM, headers=NO_STORE)

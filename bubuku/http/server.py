@@ -21,8 +21,8 @@ from uvicorn.server import Server
 
 from bubuku.core.errors import UsageError
 from bubuku.core.observation import About, Published
-from bubuku.http.app import Source, application
-from bubuku.http.connections import EXCHANGE_SECONDS, HEADER_BYTES, bounded
+from bubuku.http.app import Source, application, probes
+from bubuku.http.connections import EXCHANGE_SECONDS, HEADER_BYTES, BoundedProtocol, bounded
 
 BACKLOG = 512
 STOP_SECONDS = 3.0
@@ -72,7 +72,9 @@ class HttpServer:
         source = Source(self._published, self._now, self._about, started=self._now())
         health_port = None if self.health_address is None else self.health_address[1]
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a client's faults are not the operator's
-        self._server = Server(configuration(application(source, health_port), self._exchange_seconds))
+        self._server = Server(
+            configuration(application(source, health_port), bounded(self._exchange_seconds, probes(source)))
+        )
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": sockets}, name="http", daemon=True)
         self._thread.start()
 
@@ -85,10 +87,10 @@ class HttpServer:
         self._server = self._thread = None
 
 
-def configuration(app: Any, exchange_seconds: float) -> Config:
+def configuration(app: Any, protocol: type[BoundedProtocol]) -> Config:
     return Config(
         app,
-        http=bounded(exchange_seconds),
+        http=protocol,
         ws="none",
         loop="asyncio",
         lifespan="off",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from dataclasses import replace
 import pytest
 
 from bubuku.core.errors import UsageError
+from bubuku.core.observation import Published
 from bubuku.http import connections
 from bubuku.http.connections import CONNECTIONS, EXCHANGE_SECONDS, HEADER_BYTES
 from bubuku.http.server import HttpServer
@@ -244,6 +246,76 @@ def test_garbage_after_a_request_does_no_harm(connect: Callable[..., socket.sock
     client.sendall(REQUEST + b"\0\0\0\0\r\n\r\n")
     wait_for(lambda: ended(client), PATIENCE, "the end after garbage")
     assert answered(connect())[0] == 200
+
+
+# --- probes take a shorter way ----------------------------------------------------------------------------------------
+
+
+def whole_answer(client: socket.socket, request: bytes) -> tuple[bytes, list[bytes], bytes]:
+    """Status line, sorted headers without the date, and what follows up to the end of the connection's answer."""
+    client.sendall(request + b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    received = b""
+    while piece := client.recv(65536):
+        received += piece
+    answer, _, _ = received.partition(b"HTTP/1.1 404")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    line, *headers = head.split(b"\r\n")
+    return line, sorted(h.lower() for h in headers if not h.lower().startswith(b"date:")), body
+
+
+@pytest.mark.parametrize("state", ["live", "stuck", "not yet"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_both_ways_say_the_same(state: str, path: str, method: str) -> None:
+    def published() -> Published | None:
+        return None if state == "not yet" else make.published(at=time.monotonic() - (60 if state == "stuck" else 0))
+
+    server = HttpServer(LOOPBACK, 0, published, lambda: round(time.monotonic()), make.ABOUT)
+    server.start()
+    try:
+        assert server.api_address is not None
+        answers = []
+        for extra in ("", "Connection: keep-alive\r\n"):
+            with socket.create_connection(server.api_address, timeout=PATIENCE) as client:
+                # the first request goes alone, for what comes together is not plain
+                request = f"{method} {path} HTTP/1.1\r\nHost: x\r\n{extra}\r\n".encode()
+                client.sendall(request)
+                wait_for(lambda c=client: c.recv(1, socket.MSG_PEEK), PATIENCE, "an answer")
+                answers.append(whole_answer(client, b""))
+    finally:
+        server.stop()
+    assert answers[0] == answers[1]
+    assert (answers[0][2] == b"") is (method == "HEAD")
+
+
+@pytest.mark.parametrize(
+    ("request_line", "headers", "status"),
+    [
+        (b"GET /livez HTTP/1.1", b"Host: x\r\nContent-Length: 0\r\n", 200),
+        (b"GET /livez HTTP/1.1", b"hOST: x\r\nEXPECT: 100-continue\r\n", 200),
+        (b"GET /livez?verbose HTTP/1.1", b"Host: x\r\n", 200),
+        (b"GET /livez HTTP/1.0", b"", 200),
+        (b"GET /livez HTTP/1.1", b"Host: x\r\nHost: y\r\n", 400),
+        (b"GET /livez HTTP/1.1", b"", 400),
+        (b"GET /livez HTTP/1.1", b"Host: x\r\nbad header: y\r\n", 400),
+        (b"GET /livez HTTP/1.1", b"Host: x\r\nX: \0\r\n", 400),
+        (b"GET /livezz HTTP/1.1", b"Host: x\r\n", 404),
+        (b"POST /livez HTTP/1.1", b"Host: x\r\n", 405),
+        (b"get /livez HTTP/1.1", b"Host: x\r\n", 405),
+    ],
+)
+def test_what_is_not_plain_takes_the_whole_way(
+    connect: Callable[..., socket.socket], request_line: bytes, headers: bytes, status: int
+) -> None:
+    assert answered(connect(), request_line + b"\r\n" + headers + b"\r\n")[0] == status
+
+
+def test_a_request_in_two_pieces_is_one_request(connect: Callable[..., socket.socket]) -> None:
+    client = connect()
+    for cut in range(1, len(REQUEST), 7):
+        client.sendall(REQUEST[:cut])
+        assert not select.select([client], [], [], 0.01)[0], "answered before the request was whole"
+        assert answered(client, REQUEST[cut:])[0] == 200
 
 
 # --- binding, starting, stopping --------------------------------------------------------------------------------------
