@@ -55,9 +55,9 @@ class Properties:
             return
         fresh = _Line(f"{_escape(key, is_key=True)}={_escape(value, is_key=False)}\n", key, value)
         if not found:
-            if self._lines and not self._lines[-1].raw.endswith(("\n", "\r")):
+            if self._lines:
                 last = self._lines[-1]
-                self._lines[-1] = _Line(_without_dangling_backslash(last.raw) + "\n", last.key, last.value)
+                self._lines[-1] = _Line(_ended(last.raw), last.key, last.value)
             self._lines.append(fresh)
             return
         self._lines[found[0]] = fresh
@@ -79,8 +79,10 @@ def parse(text: str) -> Properties:
     first = 0
     for number, raw in enumerate(_physical(text), start=1):
         body = raw.rstrip("\r\n").lstrip(_WHITE)
-        if not pending and (not body or body[0] in "#!"):
-            lines.append(_Line(raw))
+        # a lone backslash begins nothing yet: what follows it may still be a comment or blank
+        if not joined and (not body or body[0] in "#!"):
+            lines.append(_Line("".join(pending) + raw))
+            pending = []
             continue
         if not pending:
             first = number
@@ -91,7 +93,8 @@ def parse(text: str) -> Properties:
         lines.append(_logical("".join(pending), joined + body, first))
         pending, joined = [], ""
     if pending:
-        lines.append(_logical("".join(pending), joined, first))
+        raw = "".join(pending)
+        lines.append(_logical(raw, joined, first) if joined else _Line(raw))
     return Properties(lines)
 
 
@@ -104,8 +107,12 @@ def _continues(body: str) -> bool:
     return (len(body) - len(body.rstrip("\\"))) % 2 == 1
 
 
-def _without_dangling_backslash(raw: str) -> str:
-    return raw[:-1] if _continues(raw) else raw
+def _ended(raw: str) -> str:
+    """The file's last line, such that another one can follow it: with its end, and without a dangling backslash."""
+    body = raw.rstrip("\r\n")
+    if _continues(body):
+        return body[:-1] + "\n"
+    return raw if raw != body else raw + "\n"
 
 
 def _logical(raw: str, text: str, number: int) -> _Line:
