@@ -6,6 +6,8 @@ Caller: `bubuku.cli.main`, on the main thread. Progress goes to stderr, data to 
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,8 +82,9 @@ def up(folder: Path, base_port: int | None, fresh: bool, wait: float, **options:
     made, already = control.up(folder, chosen, base_port, fresh, wait, _tell)
     if already:
         _tell(f"this sandbox runs already, in {folder}")
-    show(describe(made), "table", table)
-    click.echo("\n" + what_to_try(made))
+    document = describe(made)
+    show(document, "table", table)
+    click.echo("\n" + what_to_try(document))
 
 
 @sandbox.command()
@@ -149,19 +152,27 @@ def table(document: SandboxStatus) -> RenderableType:
     return made
 
 
-def what_to_try(made: Layout) -> str:
+def what_to_try(document: SandboxStatus) -> str:
     """The next steps, with this sandbox's own numbers."""
-    where = "" if made.folder == layout.default_folder() else f" --dir {made.folder}"
-    api = made.brokers[0].api_url
+    program = "bubuku-cli" if shutil.which("bubuku-cli") else _beside_python()
+    where = "" if document["dir"] == str(layout.default_folder()) else f" --dir {document['dir']}"
+    first = document["brokers"][0]
     commands = [
-        (f"bubuku-cli status -w --api {api}", "every broker of the cluster, live"),
-        (f"kill -9 $(bubuku-cli sandbox status{where} -o json | jq .brokers[0].kafka_pid)", "and see it come back"),
-        (f"curl -s {api}/v1/status", "what its daemon sees (also /livez, /readyz, /v1/cluster, /metrics)"),
-        (f"bubuku-cli sandbox logs 1 -f{where}", "what Kafka and its daemon write"),
-        (f"bubuku-cli sandbox down{where}", "end it; its data stays"),
+        (f"{program} status -w --api {first['api_url']}", "every broker of the cluster, live"),
+        (f"kill -9 {first['kafka_pid']}", "end broker 1's Kafka, and see it come back"),
+        (f"kill -9 {first['daemon_pid']}", "end its daemon: Kafka runs on, and the next daemon takes it over"),
+        (f"curl -s {first['api_url']}/v1/status", "what its daemon sees; also /livez, /readyz, /v1/cluster, /metrics"),
+        (f"{program} sandbox logs 1 -f{where}", "what Kafka and its daemon write"),
+        (f"{program} sandbox down{where}", "end it; its data stays"),
     ]
     lines = [f"  {command}\n      {why}" for command, why in commands]
-    return f"Clients connect to {','.join(made.bootstrap_servers)}. What to try next:\n" + "\n".join(lines)
+    return f"Clients connect to {document['bootstrap_servers']}. What to try next:\n" + "\n".join(lines)
+
+
+def _beside_python() -> str:
+    """How to call this program where its virtual environment is not on PATH."""
+    path = Path(sys.executable).with_name("bubuku-cli")
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _existing(folder: Path) -> Layout:
