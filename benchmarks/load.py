@@ -138,14 +138,15 @@ class Load:
         }
 
 
-def create_topic(bootstrap: list[str], topic: str, partitions: int, replication: int, min_isr: int) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=10_000)
+def create_topic(settings: Mapping[str, Any]) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=settings["bootstrap_servers"], bootstrap_timeout_ms=10_000)
+    topic, placement = settings["topic"], settings["placement"]
     try:
-        options = {
-            "num_partitions": partitions,
-            "replication_factor": replication,
-            "configs": {"min.insync.replicas": str(min_isr)},
-        }
+        options: dict[str, Any] = {"configs": {"min.insync.replicas": str(settings["min_isr"])}}
+        if placement:
+            options["assignments"] = dict(enumerate(placement))
+        else:
+            options |= {"num_partitions": settings["partitions"], "replication_factor": settings["replication"]}
         admin.create_topics({topic: options}, timeout_ms=30_000, wait_for_metadata=True)
     finally:
         admin.close()
@@ -183,7 +184,7 @@ def read_back(bootstrap: list[str], topic: str, partitions: int) -> dict[int, in
 
 def serve(settings: Mapping[str, Any]) -> None:
     bootstrap, topic, partitions = settings["bootstrap_servers"], settings["topic"], settings["partitions"]
-    create_topic(bootstrap, topic, partitions, settings["replication"], settings["min_isr"])
+    create_topic(settings)
     producer = KafkaProducer(bootstrap_servers=bootstrap, **CLIENT)
     load = Load(producer, topic, partitions, settings["rate"], settings["size"])
     load.start()

@@ -63,7 +63,10 @@ class Result:
 
 @dataclass(slots=True)
 class Workload:
-    """`rate` records a second of `size` bytes over `partitions` partitions of a topic made for it."""
+    """`rate` records a second of `size` bytes over `partitions` partitions of a topic made for it.
+
+    `placement`: the replicas of each partition, the preferred leader first, instead of `partitions` and `replication`.
+    """
 
     bootstrap_servers: Sequence[str]
     log: Path
@@ -72,6 +75,7 @@ class Workload:
     partitions: int = 24
     replication: int = 3
     min_isr: int = 2
+    placement: Sequence[Sequence[int]] = ()
     topic: str = field(default_factory=lambda: f"load-{uuid.uuid4().hex[:8]}")
     _child: subprocess.Popen[bytes] | None = None
 
@@ -87,7 +91,8 @@ class Workload:
         settings = {
             "bootstrap_servers": list(self.bootstrap_servers),
             "topic": self.topic,
-            "partitions": self.partitions,
+            "partitions": len(self.placement) or self.partitions,
+            "placement": [list(replicas) for replicas in self.placement],
             "replication": self.replication,
             "min_isr": self.min_isr,
             "rate": self.rate,
