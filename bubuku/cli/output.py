@@ -19,7 +19,7 @@ from rich.live import Live
 from bubuku.core.errors import UnavailableError
 
 FORMATS = ("table", "json", "yaml")
-WIDE = 10_000  # columns of a pipe
+WIDE = 10_000  # columns: rich cuts what is wider, a terminal wraps it
 WATCH_SECONDS = 1.0
 
 output_option = click.option(
@@ -27,10 +27,9 @@ output_option = click.option(
 )
 
 
-def console() -> Console:
-    """stdout; where it is no terminal, without colours and so wide that nothing is wrapped or cut."""
-    terminal = sys.stdout.isatty()
-    return Console(width=None if terminal else WIDE, highlight=False, no_color=None if terminal else True)
+def console(width: int | None = WIDE) -> Console:
+    """stdout, without colours where it is no terminal. Nothing is cut, unless `width` is None: the terminal's own."""
+    return Console(width=width, highlight=False, no_color=None if sys.stdout.isatty() else True)
 
 
 def dump(document: Any, output: str) -> str:
@@ -76,7 +75,7 @@ def watch(
 
     The first fetch must succeed; later an error is said on stderr, once, until it is over. Ctrl-C ends it.
     """
-    live = Live(console=console(), auto_refresh=False) if output == "table" and sys.stdout.isatty() else None
+    live = Live(console=console(width=None), auto_refresh=False) if output == "table" and sys.stdout.isatty() else None
     shown: Any = None
     trouble = ""
     try:
