@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import click
+from kafka.errors import KafkaError
 
-from benchmarks import failover
+from benchmarks import adoption, failover, http_latency, rest
 from benchmarks.report import Row, save, table
 from bubuku.core.errors import BubukuError
+from bubuku.core.model import Mode
 
 PARTS = ("failover", "adoption", "rest", "http")
 QUICK_ROUNDS, ROUNDS = 1, 3
@@ -57,20 +60,20 @@ def _measure(
     part: str, modes: list[str], rounds: int, baseline_rounds: int, results: list[Row], problems: list[str]
 ) -> None:
     """One part; what fails is noted, so that the figures of the others are not lost."""
-    runs: dict[str, Any] = {
-        "failover": [],
+    runs: dict[str, Callable[[], list[Row]]] = {
+        "adoption": lambda: adoption.run(rounds, _tell),
+        "rest": lambda: rest.run(Mode.ZOOKEEPER, _tell),
+        "http": lambda: http_latency.run(_tell),
     }
-    if part == "failover":
-        runs = {
-            f"failover, {mode}": lambda mode=mode: failover.run(
-                failover.SCENARIOS[mode], rounds, baseline_rounds, _tell
-            )
-            for mode in modes
-        }
+    for mode in modes:
+        scenario = failover.SCENARIOS[mode]
+        runs[f"failover {mode}"] = partial(failover.run, scenario, rounds, baseline_rounds, _tell)
     for name, run in runs.items():
+        if name.split()[0] != part:
+            continue
         try:
             results += run()
-        except BubukuError as error:
+        except (BubukuError, KafkaError) as error:
             problems.append(f"{name}: {error}")
 
 

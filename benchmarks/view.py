@@ -86,10 +86,12 @@ class View:
 
 
 @contextmanager
-def admin_client(layout: Layout) -> Iterator[Any]:
+def admin_client(layout: Layout, request_seconds: float = 10.0) -> Iterator[Any]:
     """A client that has found a living broker. Raises KafkaError."""
     admin = KafkaAdminClient(
-        bootstrap_servers=list(layout.bootstrap_servers), bootstrap_timeout_ms=3_000, request_timeout_ms=10_000
+        bootstrap_servers=list(layout.bootstrap_servers),
+        bootstrap_timeout_ms=3_000,
+        request_timeout_ms=int(request_seconds * 1000),
     )
     try:
         yield admin
