@@ -184,6 +184,7 @@ def test_pipelined_requests_are_answered_in_order(connect: Callable[..., socket.
     assert [part[1:4] for part in received.split(b"HTTP/1.1")[1:]] == [b"200", b"404", b"200"]
 
 
+@pytest.mark.parametrize("exchange_seconds", [EXCHANGE_SECONDS])
 def test_more_clients_than_the_cap_push_out_the_oldest_silent_ones(connect: Callable[..., socket.socket]) -> None:
     silent = [connect() for _ in range(CONNECTIONS + 20)]
     assert answered(connect())[0] == 200
@@ -200,6 +201,7 @@ def test_a_flood_of_one_listener_leaves_the_other_alone(connect: Callable[..., s
     assert answered(kept)[0] == 200
 
 
+@pytest.mark.parametrize("exchange_seconds", [EXCHANGE_SECONDS])
 def test_fifty_connections_are_answered_at_once(server: HttpServer, connect: Callable[..., socket.socket]) -> None:
     clients = [connect() for _ in range(50)]
     slowest: list[float] = []
