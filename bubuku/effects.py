@@ -34,10 +34,10 @@ class Effects:
     def submit(self, action: Action, now: float) -> bool:
         """False: one of its kind is still at work."""
         kind = type(action)
-        running = self._threads.get(kind)
-        if running is not None and running.is_alive():
-            return False
         with self._lock:
+            before = self._outcomes.get(kind)
+            if before is not None and before.result is Result.RUNNING:
+                return False
             self._outcomes[kind] = Outcome(Result.RUNNING, now)
         thread = threading.Thread(target=self._run, args=(kind, action, now), name=f"do-{kind.__name__}", daemon=True)
         self._threads[kind] = thread

@@ -154,6 +154,8 @@ class Supervisor:
         before = self._process.exit_fd()
         process = self._process.view()
         self._running = process.identity
+        if process.identity is not None:
+            self._start_error = None
         if before is not None and process.identity is None:
             self._readings.broker_changed()
         digest, error = self._settings(process.identity is None)
@@ -235,6 +237,8 @@ class Supervisor:
             registration=None,
             settings_digest=obs.settings_digest,
             stop_intent=False,
+            counted=False,
+            fencing=False,
         )
         self._save(record)
 

@@ -15,12 +15,14 @@ from bubuku.core.actions import (
     EndStalled,
     Fence,
     JoinMarker,
+    MarkDirs,
     RecordDesired,
     Remember,
     Result,
     StartBroker,
     StopGracefully,
 )
+from bubuku.core.case import Case
 from bubuku.core.errors import InvariantError
 from bubuku.core.memory import Memory
 from bubuku.core.model import BrokerState, Desired, Exit, Record
@@ -39,7 +41,7 @@ def decide(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, De
         memory, decision = _alive(policy, memory, obs)
     else:
         memory, decision = _dead(policy, memory, obs)
-    memory, chores = _chores(memory, replace(obs, record=_latest(obs.record, decision.actions)))
+    memory, chores = _chores(policy, memory, replace(obs, record=_latest(obs.record, decision.actions)))
     decision = replace(decision, actions=(*decision.actions, *chores))
     check(memory.state, decision, obs)
     if decision.state is not memory.state:
@@ -55,8 +57,12 @@ def check(before: BrokerState, decision: Decision, obs: Observation) -> None:
     for action in decision.actions:
         if isinstance(action, StartBroker) and alive:
             raise InvariantError("a second Kafka was about to be started beside a running one")
-        if isinstance(action, Fence) and (alive or obs.process.exit is None):
-            raise InvariantError("a fence was about to be sent without proof of death")
+        if isinstance(action, StartBroker) and (not obs.foreign.known or obs.foreign.value is not None):
+            raise InvariantError("a Kafka was about to be started beside one that may run already")
+        if isinstance(action, Fence):
+            ended = obs.process.exit
+            if alive or ended is None or ended.identity != obs.record.process:
+                raise InvariantError("a fence was about to be sent without proof of death")
         if isinstance(action, EndStalled) and obs.record.registration is not None:
             raise InvariantError("a broker that had registered was about to be ended as stalled")
 
@@ -76,19 +82,22 @@ def back_off_seconds(failures: int, served: bool) -> float:
 def _alive(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, Decision]:
     facts = lifecycle.facts(policy, memory, obs)
     if memory.process != obs.process.identity:  # a new incarnation: what the last one did is not its doing
-        facts = replace(facts, served=False, silent_for=None, registered_once=obs.record.registration is not None)
+        facts = replace(facts, served=False, silent_for=None, registered_once=lifecycle.registered_before(obs))
     rule, sentence = lifecycle.classify(facts)
     memory = lifecycle.remember(policy, memory, obs, facts, rule.state)
     actions: list[Action] = []
     record = _running_record(policy, memory, obs, facts)
     if record != obs.record:
         actions.append(Remember(record))
-    if obs.terminate and not obs.record.stop_intent and obs.process.identity is not None:
+    if obs.terminate and obs.process.identity is not None and memory.stop_sent != obs.process.identity:
         actions.append(StopGracefully(obs.process.identity, "the daemon was told to end and to take Kafka with it"))
+        if obs.record.stop_intent:  # it is on disk; else a save that fails keeps the signal back, and it is tried again
+            memory = replace(memory, stop_sent=obs.process.identity)
     stalled = _stalled(policy, memory, obs, rule.state)
     if stalled is not None:
         actions.append(stalled)
-        longer = _longer(policy, _startup_timeout(policy, memory))
+        timeout = _startup_timeout(policy, memory)
+        longer = timeout if stalled.force else _longer(policy, timeout)
         memory = replace(memory, stalled=stalled.identity, stalled_at=obs.now, startup_timeout=longer)
     decision = Decision(
         state=rule.state,
@@ -105,19 +114,30 @@ def _running_record(policy: Policy, memory: Memory, obs: Observation, facts: lif
     """The state file as it should be while this process runs."""
     record = obs.record
     if record.process != obs.process.identity:  # adopted: whatever was on record belongs to another process
-        record = replace(record, process=obs.process.identity, registration=None, stop_intent=False)
+        record = replace(
+            record, process=obs.process.identity, registration=None, stop_intent=False, counted=False, fencing=False
+        )
     own = lifecycle.own_registration(policy, obs)
-    # written down once it answers: only then is the registration known to be this process's own
-    if own is not None and (facts.answers or record.registration is not None):
+    # written down once it answers, at our endpoints: only then is the registration known to be this process's own
+    at_ours = own is not None and set(policy.endpoints).intersection(own.endpoints)
+    if own is not None and at_ours and (facts.answers or record.registration is not None):
         record = replace(record, registration=own)
     if memory.served_since is not None and obs.now - memory.served_since >= SERVICE_THAT_RESETS_SECONDS:
         record = replace(record, failures=0)
     if obs.terminate:
         record = replace(record, stop_intent=True)
+    elif record.stop_intent and _stop_lapsed(policy, memory, obs, facts):
+        record = replace(record, stop_intent=False)
     dirs = obs.log_dirs.value or ()
     found = identity.node_id(policy, record, dirs)
     cluster = identity.cluster_id(policy, record, dirs)
     return replace(record, node_id=found, cluster_id=cluster)
+
+
+def _stop_lapsed(policy: Policy, memory: Memory, obs: Observation, facts: lifecycle.Facts) -> bool:
+    """Our predecessor meant to stop it, and it still serves after all the time that a stop takes: it was never told."""
+    since = memory.watched_since
+    return since is not None and facts.answers and facts.registered and obs.now - since >= policy.stop_deadline
 
 
 def _startup_timeout(policy: Policy, memory: Memory) -> float:
@@ -137,12 +157,14 @@ def _stalled(policy: Policy, memory: Memory, obs: Observation, state: BrokerStat
         return None
     if obs.record.registration is not None or obs.process.identity is None:
         return None
-    view = obs.registration.value
-    if not obs.registration.known or view is None or view.own is not None:
-        return None
-    force = memory.stalled == obs.process.identity
+    view, force = obs.registration.value, memory.stalled == obs.process.identity
     still = obs.now - memory.progress_at
-    if still < _startup_timeout(policy, memory) or (force and obs.now - memory.stalled_at < STALL_GRACE_SECONDS):
+    lately = obs.now - STALL_GRACE_SECONDS
+    if view is None or view.own is not None or obs.registration.begun < lately:
+        return None
+    if force and (memory.stalled_at > lately or memory.progress_at > lately):
+        return None
+    if not force and still < _startup_timeout(policy, memory):
         return None
     sentence = f"Kafka made no progress for {still:.0f} s while starting, and never registered: it is started anew"
     return EndStalled(obs.process.identity, force, sentence)
@@ -154,11 +176,13 @@ def _dead(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, Dec
     ended = obs.process.exit
     if ended is not None and memory.ended != ended.identity:
         memory, record = _account(memory, obs, ended)
+        actions = (Remember(record),) if record != obs.record else ()
         obs = replace(obs, record=record)
-        actions = (Remember(record),)
+    if ended is not None:
+        memory = replace(memory, cause=_cause(memory, obs, ended))
     if obs.terminate:
         return memory, Decision(BrokerState.NOT_RUNNING, Reason.TERMINATING, "Kafka was stopped gracefully", actions)
-    memory, stop = gates.walk(gates.Case(policy, memory, obs))
+    memory, stop = gates.walk(Case(policy, memory, obs))
     log = obs.log.value
     last_lines = log.last_lines if log is not None else ()
     if stop is not None:
@@ -166,10 +190,8 @@ def _dead(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, Dec
         actions = (*actions, *stop.actions)
         return memory, Decision(stop.state, stop.reason, stop.sentence, actions, last_lines=shown)
     cause = memory.cause if ended is not None or memory.cause is not Reason.FIRST_START else Reason.FIRST_START
-    sentence = _start_sentence(cause, obs)
-    memory = replace(
-        memory, fence_sent_at=None, fence_tries=0, raise_sent_at=None, format_sent_at=None, election_since=None, session_since=None
-    )
+    sentence = _start_sentence(obs)
+    memory = replace(_before_any_start(memory), format_sent_at=None, marked_at=None)
     return memory, Decision(BrokerState.STARTING, cause, sentence, (*actions, StartBroker(cause, sentence)))
 
 
@@ -179,29 +201,46 @@ def _account(memory: Memory, obs: Observation, ended: Exit) -> tuple[Memory, Rec
     long = served and memory.served_since is not None and obs.now - memory.served_since >= SERVICE_THAT_RESETS_SECONDS
     # what ended while no daemon watched is taken as a service that ended: it is started at once, as after a power cut
     served = served or not ended.watched
+    ours = obs.record.process == ended.identity
     failures = 1 if long else obs.record.failures + 1
-    if obs.record.stop_intent:
+    if ours and obs.record.stop_intent:
         failures = 0
-    cause = Reason.PROCESS_DIED
-    if memory.stalled == ended.identity:
-        cause = Reason.START_STALLED
-    elif identity.ended_cleanly(ended, obs.log_dirs.value or ()) and obs.log_dirs.begun >= ended.at:
-        cause = Reason.STOPPED_OUTSIDE
+    if ours and obs.record.counted:  # by our predecessor, which died before the next start
+        failures = obs.record.failures
     memory = replace(
-        memory,
+        _before_any_start(memory),
         ended=ended.identity,
-        cause=cause,
         next_start_at=ended.at + back_off_seconds(failures, served),
+    )
+    return memory, replace(obs.record, failures=failures, counted=ours)
+
+
+def _cause(memory: Memory, obs: Observation, ended: Exit) -> Reason:
+    """Why it will be started again, as far as the log dirs were looked at since."""
+    if memory.stalled == ended.identity:
+        return Reason.START_STALLED
+    ours = obs.record.process == ended.identity
+    if ours and obs.record.stop_intent:
+        return Reason.FIRST_START  # its daemon took it along; this one brings it back
+    if ours and obs.record.registration is not None and identity.ended_cleanly(ended, obs.log_dirs):
+        return Reason.STOPPED_OUTSIDE
+    return Reason.PROCESS_DIED
+
+
+def _before_any_start(memory: Memory) -> Memory:
+    """What belongs to one start, and not to the next."""
+    return replace(
+        memory,
         fence_sent_at=None,
         fence_tries=0,
+        fence_unknown_at=None,
         raise_sent_at=None,
         election_since=None,
         session_since=None,
     )
-    return memory, replace(obs.record, failures=failures)
 
 
-def _start_sentence(cause: Reason, obs: Observation) -> str:
+def _start_sentence(obs: Observation) -> str:
     ended = obs.process.exit
     if ended is None:
         return "nothing runs: starting Kafka"
@@ -214,28 +253,52 @@ def _start_sentence(cause: Reason, obs: Observation) -> str:
     return f"Kafka (pid {ended.identity.pid}) {how}: starting it again"
 
 
-def _chores(memory: Memory, obs: Observation) -> tuple[Memory, tuple[Action, ...]]:
-    """What is owed to the meeting place in any state: the marker joined, the dirs on record there too."""
-    meeting = obs.coordination.value
-    if meeting is None or not meeting.connected or meeting.predecessor_v1:
-        return memory, ()
-    actions: list[Action] = []
-    record = obs.record
-    if record.marker is None and meeting.marker_read:
+def _chores(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, tuple[Action, ...]]:
+    """What is owed in any state: the root's marker joined; while Kafka runs, its dirs marked and on record."""
+    memory, actions = _mark_adopted(policy, memory, obs)
+    meeting, record = obs.coordination.value, obs.record
+    if actions or meeting is None or not meeting.connected or meeting.predecessor_v1 or not meeting.marker_read:
+        return memory, actions
+    if record.marker is None:
+        ours = identity.cluster_id(policy, record, obs.log_dirs.value or ())
+        if None not in (ours, meeting.marker_cluster_id) and ours != meeting.marker_cluster_id:
+            return memory, ()  # another cluster's ZooKeeper: joining it would outlast the mistake
         if meeting.marker is not None:
-            actions.append(Remember(replace(record, marker=meeting.marker)))
-        elif record.cluster_id is not None and _due(memory.join_sent_at, obs.now):
-            actions.append(JoinMarker(record.cluster_id))
-            memory = replace(memory, join_sent_at=obs.now)
-    owner = meeting.member_owner == record.instance
-    if owner and meeting.desired_read and record.node_id is not None and record.dirs:
-        wanted = Desired(record.dirs, record.cluster_id)
-        outcome = obs.outcomes.get(RecordDesired)
-        running = outcome is not None and outcome.result is Result.RUNNING
-        if meeting.desired != wanted and not running and _due(memory.desired_sent_at, obs.now):
-            actions.append(RecordDesired(record.node_id, wanted))
-            memory = replace(memory, desired_sent_at=obs.now)
-    return memory, tuple(actions)
+            return memory, (Remember(replace(record, marker=meeting.marker)),)
+        if ours is not None and _due(memory.join_sent_at, obs.now):
+            return replace(memory, join_sent_at=obs.now), (JoinMarker(ours),)
+        return memory, ()
+    if meeting.marker != record.marker or meeting.member_owner != record.instance or not meeting.desired_read:
+        return memory, ()
+    # only while Kafka runs: what a start is checked against must not be overwritten by who is held because of it
+    if obs.process.identity is None or record.node_id is None or not record.dirs:
+        return memory, ()
+    wanted = Desired(record.dirs, record.cluster_id)
+    outcome = obs.outcomes.get(RecordDesired)
+    running = outcome is not None and outcome.result is Result.RUNNING
+    if meeting.desired == wanted or running or not _due(memory.desired_sent_at, obs.now):
+        return memory, ()
+    return replace(memory, desired_sent_at=obs.now), (RecordDesired(record.node_id, wanted),)
+
+
+def _mark_adopted(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, tuple[Action, ...]]:
+    """A Kafka that was taken over runs on dirs that are on record nowhere: they are marked while it runs on them."""
+    dirs, started = obs.log_dirs.value, obs.process.started_at
+    if obs.process.identity is None or obs.record.dirs or not dirs or started is None or obs.log_dirs.begun < started:
+        return memory, ()
+    meeting = Case(policy, memory, obs).meeting
+    if identity.check_ids(policy, obs.record, dirs, meeting) is not None:
+        return memory, ()
+    if identity.check_dirs(policy, obs.record, dirs, meeting) is not None:
+        return memory, ()
+    if not all(d.usable and d.holds_data for d in dirs):
+        return memory, ()
+    missing = identity.unmarked(dirs)
+    if not missing:
+        return memory, (Remember(replace(obs.record, dirs=identity.present(dirs))),)
+    if memory.marked_at is not None and obs.log_dirs.begun <= memory.marked_at:
+        return memory, ()
+    return replace(memory, marked_at=obs.now), (MarkDirs(missing),)
 
 
 def _latest(record: Record, actions: tuple[Action, ...]) -> Record:

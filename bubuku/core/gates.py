@@ -7,83 +7,21 @@ fence, because a broker that will be held is never fenced off; those that only w
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bubuku.core import identity
-from bubuku.core.actions import Action, AdoptBroker, Fence, FormatDirs, MarkDirs, RaiseFence, Remember, Result
+from bubuku.core.actions import AdoptBroker, FormatDirs, MarkDirs, Remember, Result
+from bubuku.core.case import NEVER, Case, Gate, Stop, held, wait
+from bubuku.core.fencing import fence, fence_raised, old_registration
 from bubuku.core.memory import Memory
-from bubuku.core.model import BrokerState, CoordinationView, Exit, LogDir, Mode, Registration, Role
-from bubuku.core.observation import Observation, Policy
+from bubuku.core.model import BrokerState, Role
 from bubuku.core.reasons import Reason
 
-FENCE_RETRY_SECONDS = 1.0
-NEVER = float("-inf")  # a reading that was not made yet
 READING_PATIENCE_SECONDS = 5.0
+READING_AGE_SECONDS = 30.0  # what a start rests on is not older
+FORMAT_RETRY_SECONDS = 30.0
 EXECUTE_RETRY_SECONDS = 10.0
 FULL_BYTES = 16 << 20  # below this much free space Kafka cannot be expected to start
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    state: BrokerState
-    reason: Reason
-    sentence: str
-    actions: tuple[Action, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One start that is being considered."""
-
-    policy: Policy
-    memory: Memory
-    obs: Observation
-
-    @property
-    def dirs(self) -> tuple[LogDir, ...]:
-        return self.obs.log_dirs.value or ()
-
-    @property
-    def meeting(self) -> CoordinationView | None:
-        view = self.obs.coordination.value
-        return view if view is not None and view.connected else None
-
-    @property
-    def node_id(self) -> int | None:
-        return identity.node_id(self.policy, self.obs.record, self.dirs)
-
-    @property
-    def ended(self) -> Exit | None:
-        return self.obs.process.exit
-
-    @property
-    def ended_at(self) -> float:
-        return self.ended.at if self.ended is not None else NEVER
-
-    @property
-    def accepts_empty(self) -> bool:
-        """Once: for the first start of a daemon that was told so, never for a later one."""
-        return self.policy.accept_empty and self.memory.process is None
-
-    @property
-    def zookeeper(self) -> bool:
-        return self.policy.mode is Mode.ZOOKEEPER
-
-    @property
-    def broker(self) -> bool:
-        return Role.BROKER in self.policy.roles
-
-
-Gate = Callable[[Case], tuple[Memory, Stop | None]]
-
-
-def wait(reason: Reason, sentence: str, *actions: Action) -> Stop:
-    return Stop(BrokerState.NOT_RUNNING, reason, sentence, actions)
-
-
-def held(reason: Reason, sentence: str) -> Stop:
-    return Stop(BrokerState.HELD, reason, sentence)
 
 
 def settings(case: Case) -> tuple[Memory, Stop | None]:
@@ -103,15 +41,27 @@ def executable(case: Case) -> tuple[Memory, Stop | None]:
 
 def readings(case: Case) -> tuple[Memory, Stop | None]:
     """The log dirs, Kafka's log and the other processes were looked at since the last end."""
-    signalled = case.ended is not None and case.ended.signal is not None
+    signalled = case.zookeeper and case.ended is not None and case.ended.signal is not None
     if case.obs.log_dirs.begun == NEVER or case.obs.foreign.begun == NEVER:
         return case.memory, wait(case.memory.cause, "looking at the log dirs and the other processes first")
     if not case.obs.log_dirs.known:
         return case.memory, held(Reason.LOG_DIRS_FAILED, f"the log dirs cannot be read: {case.obs.log_dirs.error}")
-    # a signal says by itself that the end was not clean: then the fence need not wait for the disks
-    times = [case.obs.foreign.begun] if signalled else [case.obs.foreign.begun, case.obs.log.begun, case.obs.log_dirs.begun]
-    if min(times) < case.ended_at:
+    # ZooKeeper mode: after a signal the fence need not wait for the disks (after a clean stop it would find no znode)
+    obs, after = case.obs, case.ended_at
+    if obs.foreign.begun < after or (not signalled and min(obs.log.begun, obs.log_dirs.begun) < after):
         return case.memory, wait(case.memory.cause, "looking at the log dirs, the log and the other processes first")
+    if not case.obs.foreign.known:
+        sentence = f"whether a Kafka runs already cannot be told: {case.obs.foreign.error}"
+        return case.memory, held(Reason.FOREIGN_KAFKA, sentence)
+    return case.memory, None
+
+
+def looked_lately(case: Case) -> tuple[Memory, Stop | None]:
+    """What the start rests on is of after the end, and not old: a disk may vanish while a start is waited for."""
+    obs = case.obs
+    oldest = min(obs.log_dirs.begun, obs.foreign.begun)
+    if min(oldest, obs.log.begun) < case.ended_at or oldest < obs.now - READING_AGE_SECONDS:
+        return case.memory, wait(case.memory.cause, "looking at the log dirs and the other processes again")
     return case.memory, None
 
 
@@ -121,14 +71,15 @@ def other_process(case: Case) -> tuple[Memory, Stop | None]:
     if found is None:
         return case.memory, None
     who = f"process {found.identity.pid} {found.evidence}"
-    if not (found.is_kafka and found.holds_log_dir):
+    if not found.ours and not (found.is_kafka and found.holds_log_dir):
         return case.memory, held(Reason.PORT_TAKEN, f"{who}, so Kafka cannot start")
     if not case.policy.adopt_running and not found.ours:
         return case.memory, held(Reason.FOREIGN_KAFKA, f"a Kafka that bubuku did not start runs already: {who}")
     if found.supervisor is not None and not found.ours:
         sentence = (
             f"{who} and belongs to {found.supervisor}, which would restart it: hand it over with"
-            f" 'systemctl set-property --runtime {found.supervisor} Restart=no' or 'systemctl disable {found.supervisor}'"
+            f" 'systemctl set-property --runtime {found.supervisor} Restart=no' or"
+            f" 'systemctl disable {found.supervisor}'"
         )
         return case.memory, held(Reason.FOREIGN_SUPERVISOR, sentence)
     sentence = f"Kafka runs already ({who}): taken over without a restart"
@@ -141,7 +92,7 @@ def same_broker(case: Case) -> tuple[Memory, Stop | None]:
     finding = identity.check_ids(case.policy, case.obs.record, case.dirs, case.meeting)
     if finding is None:
         finding = identity.check_dirs(case.policy, case.obs.record, case.dirs, case.meeting)
-        if finding is not None and not finding.waits and case.accepts_empty:
+        if finding is not None and finding.reason is Reason.LOG_DIR_EMPTY and case.accepts_empty:
             finding = _without_its_data(case)
     if finding is None:
         return case.memory, None
@@ -152,12 +103,17 @@ def same_broker(case: Case) -> tuple[Memory, Stop | None]:
 def _without_its_data(case: Case) -> identity.Finding | None:
     """--accept-empty: allowed where a live broker says that every partition has another live in-sync replica."""
     view = case.obs.cluster.value
-    if view is None:
+    ours = identity.cluster_id(case.policy, case.obs.record, case.dirs)
+    if view is not None and None not in (ours, view.cluster.cluster_id) and view.cluster.cluster_id != ours:
+        sentence = f"--accept-empty refused: {view.cluster.answered_by} is of Kafka cluster {view.cluster.cluster_id}"
+        return identity.Finding(Reason.LOG_DIR_EMPTY, sentence)
+    if view is None or case.obs.cluster.begun < case.obs.now - READING_AGE_SECONDS:
         return identity.Finding(
             Reason.LOG_DIR_EMPTY, "--accept-empty waits: no live broker answers to say whether the data is elsewhere"
         )
     live = view.cluster.live() - {case.node_id}
-    lost = [f"{p.topic}-{p.partition}" for p in view.cluster.partitions if case.node_id in p.replicas and not live & set(p.isr)]
+    mine = [p for p in view.cluster.partitions if case.node_id in p.replicas]
+    lost = [f"{p.topic}-{p.partition}" for p in mine if not live & set(p.isr)]
     if not lost:
         return None
     more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
@@ -199,53 +155,6 @@ def lasting_failure(case: Case) -> tuple[Memory, Stop | None]:
     return case.memory, held(reason, f"Kafka said: {line}") if stands else None
 
 
-def fence(case: Case) -> tuple[Memory, Stop | None]:
-    """Tell the cluster at once that the broker is dead, and know what became of it, before anything is started."""
-    memory, obs = case.memory, case.obs
-    if memory.fence_sent_at is None:
-        target = fence_target(case)
-        if target is None:
-            return memory, None
-        return _send_fence(case, target)
-    outcome = obs.outcomes.get(Fence)
-    if outcome is None or outcome.begun < memory.fence_sent_at or outcome.result is Result.RUNNING:
-        return memory, wait(Reason.FENCE_PENDING, "telling the cluster that this broker is dead")
-    if outcome.result is Result.FAILED and obs.now - case.ended_at < case.policy.session_timeout:
-        target = fence_target(case)
-        if target is not None and obs.now - memory.fence_sent_at >= FENCE_RETRY_SECONDS:
-            return _send_fence(case, target)
-        if target is not None:
-            return memory, wait(Reason.FENCE_PENDING, f"telling the cluster failed and is tried again: {outcome.detail}")
-    if outcome.result is Result.UNKNOWN and not case.zookeeper:
-        # a late UnregisterBroker would break the next incarnation; in ZooKeeper mode raising the fence rules it out
-        quiet_at = (outcome.ended if outcome.ended is not None else obs.now) + case.policy.session_timeout
-        if obs.now < quiet_at:
-            return memory, wait(Reason.OLD_SESSION, "whether the cluster was told is unknown: the old session must end first")
-    return memory, None
-
-
-def fence_target(case: Case) -> Registration | None:
-    """The registration to remove; None where the fence has no business."""
-    policy, obs, ended = case.policy, case.obs, case.ended
-    if ended is None or not policy.instant_failover or not case.broker or obs.terminate:
-        return None
-    if obs.record.stop_intent or obs.record.registration is None or identity.ended_cleanly(ended, case.dirs):
-        return None
-    if case.memory.next_start_at - obs.now > policy.session_timeout:
-        return None  # not about to be started: in KRaft an unregistered broker would not count for new topics
-    if not case.zookeeper:
-        meeting = case.meeting
-        if meeting is None or meeting.member_owner != obs.record.instance:
-            return None
-    return obs.record.registration
-
-
-def _send_fence(case: Case, target: Registration) -> tuple[Memory, Stop | None]:
-    sentence = f"broker {target.node_id} is dead: telling the cluster at once"
-    memory = replace(case.memory, fence_sent_at=case.obs.now, fence_tries=case.memory.fence_tries + 1)
-    return memory, wait(Reason.FENCE_PENDING, sentence, Fence(target, sentence))
-
-
 def back_off(case: Case) -> tuple[Memory, Stop | None]:
     left = case.memory.next_start_at - case.obs.now
     if left <= 0:
@@ -284,7 +193,10 @@ def dirs_marked(case: Case) -> tuple[Memory, Stop | None]:
     """Each log dir carries its marker, and the state file knows them, before Kafka sees the dirs."""
     missing = identity.unmarked(case.dirs)
     if missing:
-        return case.memory, wait(case.memory.cause, "marking the log dirs as this broker's", MarkDirs(missing))
+        sentence = "marking the log dirs as this broker's"
+        if case.memory.marked_at is not None and case.obs.log_dirs.begun <= case.memory.marked_at:
+            return case.memory, wait(case.memory.cause, sentence)
+        return replace(case.memory, marked_at=case.obs.now), wait(case.memory.cause, sentence, MarkDirs(missing))
     here = identity.present(case.dirs)
     ids = (case.node_id, identity.cluster_id(case.policy, case.obs.record, case.dirs))
     record = case.obs.record
@@ -304,10 +216,10 @@ def formatted(case: Case) -> tuple[Memory, Stop | None]:
         sentence = "KRaft log dirs are empty and kafka.cluster_id is not set: make one with kafka-storage random-uuid"
         return case.memory, held(Reason.BAD_CONFIGURATION, sentence)
     sent, outcome = case.memory.format_sent_at, case.obs.outcomes.get(FormatDirs)
-    if sent is not None:
-        if outcome is None or outcome.begun < sent or outcome.result is Result.RUNNING:
+    if sent is not None and outcome is not None and outcome.begun >= sent:
+        if outcome.result is Result.RUNNING:
             return case.memory, wait(Reason.FORMATTING, f"formatting {', '.join(paths)}")
-        if outcome.result is not Result.DONE and case.obs.now - sent < 30:
+        if outcome.result is not Result.DONE and case.obs.now - sent < FORMAT_RETRY_SECONDS:
             return case.memory, held(Reason.FORMAT_FAILED, f"formatting {', '.join(paths)} failed: {outcome.detail}")
         if outcome.result is Result.DONE and case.obs.log_dirs.begun < (outcome.ended or case.obs.now):
             return case.memory, wait(Reason.FORMATTING, "formatted; looking at the log dirs again")
@@ -317,52 +229,14 @@ def formatted(case: Case) -> tuple[Memory, Stop | None]:
 
 def member_joined(case: Case) -> tuple[Memory, Stop | None]:
     """We are the member of our node id, so no other host starts the same broker. KRaft does not wait for ZooKeeper."""
-    if case.node_id is None:
-        if case.meeting is None and case.zookeeper:
-            return case.memory, wait(Reason.COORDINATION_AWAY, "ZooKeeper does not answer, and Kafka cannot start without it")
-        return case.memory, None
     if case.meeting is None:
-        if case.zookeeper:
-            return case.memory, wait(Reason.COORDINATION_AWAY, "ZooKeeper does not answer, and Kafka cannot start without it")
-        return case.memory, None
-    if case.meeting.member_owner is None:
+        if not case.zookeeper:
+            return case.memory, None
+        sentence = "ZooKeeper does not answer, and Kafka cannot start without it"
+        return case.memory, wait(Reason.COORDINATION_AWAY, sentence)
+    if case.node_id is not None and case.meeting.member_owner is None:
         return case.memory, wait(Reason.COORDINATION_AWAY, f"joining as member {case.node_id}")
     return case.memory, None
-
-
-def old_registration(case: Case) -> tuple[Memory, Stop | None]:
-    """ZooKeeper mode: a broker cannot register while its predecessor's znode stands."""
-    memory, obs = case.memory, case.obs
-    if not case.zookeeper or case.node_id is None:
-        return memory, None
-    since = memory.session_since if memory.session_since is not None else obs.now
-    memory = replace(memory, session_since=since)
-    after = max(case.ended_at, memory.fence_sent_at if memory.fence_sent_at is not None else case.ended_at)
-    if not obs.registration.known or obs.registration.begun <= after:
-        return memory, wait(Reason.COORDINATION_AWAY, "asking ZooKeeper whether the old registration still stands")
-    own = obs.registration.value.own if obs.registration.value is not None else None
-    if own is None:
-        return memory, None
-    if obs.now - since > 2 * case.policy.session_timeout:
-        sentence = f"node id {case.node_id} stays registered at {', '.join(own.endpoints)}: another broker uses this id"
-        return memory, held(Reason.MEMBER_ELSEWHERE, sentence)
-    return memory, wait(Reason.OLD_SESSION, "the old registration still stands; its ZooKeeper session must end first")
-
-
-def fence_raised(case: Case) -> tuple[Memory, Stop | None]:
-    """ZooKeeper mode: from here on a fence that was sent before, and is still on its way, fails."""
-    if not case.zookeeper or case.node_id is None or not case.broker:
-        return case.memory, None
-    sent, outcome = case.memory.raise_sent_at, case.obs.outcomes.get(RaiseFence)
-    if sent is not None and outcome is not None and outcome.begun >= sent:
-        if outcome.result is Result.DONE:
-            return case.memory, None
-        if outcome.result is Result.RUNNING or case.obs.now - sent < FENCE_RETRY_SECONDS:
-            return case.memory, wait(Reason.FENCE_PENDING, "raising the fence before the start")
-    elif sent is not None and case.obs.now - sent < READING_PATIENCE_SECONDS:
-        return case.memory, wait(Reason.FENCE_PENDING, "raising the fence before the start")
-    memory = replace(case.memory, raise_sent_at=case.obs.now)
-    return memory, wait(Reason.FENCE_PENDING, "raising the fence before the start", RaiseFence(case.node_id))
 
 
 GATES: tuple[Gate, ...] = (
@@ -374,6 +248,7 @@ GATES: tuple[Gate, ...] = (
     same_meeting_place,
     lasting_failure,
     fence,
+    looked_lately,
     back_off,
     dirs_marked,
     formatted,

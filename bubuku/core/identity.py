@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bubuku.core.model import CoordinationView, Exit, LogDir, Mode, Record
+from bubuku.core.model import CoordinationView, Dated, Exit, LogDir, Mode, Record
 from bubuku.core.observation import Policy
 from bubuku.core.reasons import Reason
 
@@ -41,23 +41,27 @@ def cluster_id(policy: Policy, record: Record, dirs: Sequence[LogDir]) -> str | 
     return policy.cluster_id if policy.cluster_id is not None else record.cluster_id
 
 
-def ended_cleanly(ended: Exit, dirs: Sequence[LogDir]) -> bool:
-    """Whether Kafka finished its own shutdown.
+def ended_cleanly(ended: Exit, dirs: Dated[tuple[LogDir, ...]]) -> bool:
+    """Whether Kafka finished its own shutdown, of one that had registered.
 
-    A signal's death is never clean. Otherwise each dir that holds data carries Kafka's clean-shutdown file, which
-    Kafka removes while it loads the logs.
+    Each dir that holds data then carries Kafka's clean-shutdown file, which Kafka writes last and removes while it
+    loads the logs, before it serves; also where a signal ended what was left of it. Dirs that failed before have none.
 
     >>> from bubuku.core.model import ProcessId
-    >>> ended_cleanly(Exit(ProcessId(1, 1, "b"), 0.0, signal=9), [])
+    >>> ended_cleanly(Exit(ProcessId(1, 1, "b"), 5.0), Dated(4.0, (LogDir("/a", None, True, clean=True),)))
     False
+    >>> ended_cleanly(Exit(ProcessId(1, 1, "b"), 5.0), Dated(6.0, (LogDir("/a", None, True, clean=True),)))
+    True
     """
-    if ended.signal is not None:
+    if dirs.value is None or dirs.begun < ended.at:
         return False
-    with_data = [d for d in dirs if d.holds_data or not d.usable]
+    with_data = [d for d in dirs.value if d.holds_data and d.usable]
     return bool(with_data) and all(d.clean for d in with_data)
 
 
-def check_ids(policy: Policy, record: Record, dirs: Sequence[LogDir], meeting: CoordinationView | None) -> Finding | None:
+def check_ids(
+    policy: Policy, record: Record, dirs: Sequence[LogDir], meeting: CoordinationView | None
+) -> Finding | None:
     """Node id and cluster id of the dirs against each other, the configuration, the record and the root's marker."""
     seen: dict[int, str] = {d.node_id: d.path for d in dirs if d.node_id is not None}
     if policy.node_id is not None:
@@ -78,33 +82,39 @@ def check_ids(policy: Policy, record: Record, dirs: Sequence[LogDir], meeting: C
     return None
 
 
-def check_dirs(policy: Policy, record: Record, dirs: Sequence[LogDir], meeting: CoordinationView | None) -> Finding | None:
+def check_dirs(
+    policy: Policy, record: Record, dirs: Sequence[LogDir], meeting: CoordinationView | None
+) -> Finding | None:
     """The log dirs against what is on record for this broker, here and in ZooKeeper."""
     if not dirs:
         return Finding(Reason.BAD_CONFIGURATION, "server.properties names no log.dirs")
     broken = [d for d in dirs if not d.usable]
     if len(broken) == len(dirs):
-        return Finding(Reason.LOG_DIRS_FAILED, "no log dir is usable: " + "; ".join(f"{d.path}: {d.error}" for d in broken))
-    known = on_record(record, meeting)
-    if not known:
-        empty = [d.path for d in dirs if not d.holds_data and d.usable and d.marker is None]
-        read = meeting is not None and meeting.desired_read
-        if empty and not read and policy.node_id is not None:
-            sentence = f"{_listed(empty)} is empty, and whether it held data is not known until ZooKeeper answers"
-            return Finding(Reason.RECORD_UNREAD, sentence, waits=True)
+        told = "; ".join(f"{d.path}: {d.error}" for d in broken)
+        return Finding(Reason.LOG_DIRS_FAILED, f"no log dir is usable: {told}")
+    read = meeting is not None and meeting.desired_read
+    if not record.dirs and not read and node_id(policy, record, dirs) is not None:
+        sentence = "which log dirs this broker has is on record in ZooKeeper alone, and could not be read yet"
+        return Finding(Reason.RECORD_UNREAD, sentence, waits=True)
+    return _first([_missing(marker, path, dirs) for marker, path in on_record(record, meeting).items()])
+
+
+def _missing(known: str, path: str, dirs: Sequence[LogDir]) -> Finding | None:
+    """What became of the dir that carried the marker `known` and was last seen at `path`."""
+    here = next((d for d in dirs if d.path == path), None)
+    if any(d.marker == known for d in dirs) or (here is not None and not here.usable):
         return None
-    markers = {d.marker for d in dirs if d.marker is not None}
-    by_path = {d.path: d for d in dirs}
-    for marker, path in sorted(known.items(), key=lambda item: item[1]):
-        here = by_path.get(path)
-        if marker in markers or (here is not None and not here.usable):
-            continue
-        if here is None:
-            return Finding(Reason.LOG_DIR_EMPTY, f"the log dir last seen at {path} is not among log.dirs any more")
-        if here.marker is not None:
-            return Finding(Reason.LOG_DIR_FOREIGN, f"{path} carries marker {here.marker}, on record is {marker}")
-        return Finding(Reason.LOG_DIR_EMPTY, f"{path} held data (marker {marker}), and now it does not")
-    return None
+    if here is None:
+        return Finding(Reason.LOG_DIR_EMPTY, f"the log dir last seen at {path} is not among log.dirs any more")
+    if here.marker is not None:
+        return Finding(Reason.LOG_DIR_FOREIGN, f"{path} carries marker {here.marker}, on record is {known}")
+    return Finding(Reason.LOG_DIR_EMPTY, f"{path} held data (marker {known}), and now it does not")
+
+
+def _first(findings: Sequence[Finding | None]) -> Finding | None:
+    """A foreign dir before an empty one: that one cannot be accepted by an operator's word."""
+    there = [finding for finding in findings if finding is not None]
+    return min(there, key=lambda f: (f.reason is not Reason.LOG_DIR_FOREIGN, f.sentence), default=None)
 
 
 def on_record(record: Record, meeting: CoordinationView | None) -> dict[str, str]:
@@ -134,7 +144,3 @@ def unformatted(policy: Policy, dirs: Sequence[LogDir]) -> tuple[str, ...]:
 
 def _told(seen: Mapping[int, str] | Mapping[str, str]) -> str:
     return ", ".join(f"{value} by {source}" for value, source in sorted(seen.items(), key=lambda item: item[1]))
-
-
-def _listed(paths: Sequence[str]) -> str:
-    return ", ".join(paths)

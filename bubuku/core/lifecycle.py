@@ -18,12 +18,21 @@ S = BrokerState
 
 FOLLOWS: dict[BrokerState, frozenset[BrokerState]] = {
     S.NOT_RUNNING: frozenset(S),
-    S.STARTING: frozenset({S.RECOVERING, S.SERVING, S.STOPPING, S.UNREGISTERED, S.FROZEN, S.FAILED, S.HELD, S.NOT_RUNNING}),
-    S.RECOVERING: frozenset({S.STARTING, S.SERVING, S.STOPPING, S.FROZEN, S.FAILED, S.HELD, S.NOT_RUNNING}),
+    S.STARTING: frozenset(
+        {S.RECOVERING, S.SERVING, S.STOPPING, S.UNREGISTERED, S.FROZEN, S.FAILED, S.HELD, S.NOT_RUNNING}
+    ),
+    S.RECOVERING: frozenset(
+        {S.STARTING, S.SERVING, S.STOPPING, S.UNREGISTERED, S.FROZEN, S.FAILED, S.HELD, S.NOT_RUNNING}
+    ),
     S.SERVING: frozenset({S.UNREGISTERED, S.FROZEN, S.STOPPING, S.NOT_RUNNING, S.FAILED, S.HELD, S.STARTING}),
-    S.STOPPING: frozenset({S.NOT_RUNNING, S.HELD, S.FAILED, S.STARTING}),
-    S.UNREGISTERED: frozenset({S.SERVING, S.FROZEN, S.STOPPING, S.NOT_RUNNING, S.FAILED, S.HELD, S.STARTING}),
-    S.FROZEN: frozenset({S.SERVING, S.UNREGISTERED, S.STARTING, S.RECOVERING, S.STOPPING, S.NOT_RUNNING, S.FAILED, S.HELD}),
+    # a stop that was intended by a daemon that died, and that Kafka never heard of, lapses: then it may be anything
+    S.STOPPING: frozenset(S),
+    S.UNREGISTERED: frozenset(
+        {S.SERVING, S.FROZEN, S.STOPPING, S.NOT_RUNNING, S.FAILED, S.HELD, S.STARTING, S.RECOVERING}
+    ),
+    S.FROZEN: frozenset(
+        {S.SERVING, S.UNREGISTERED, S.STARTING, S.RECOVERING, S.STOPPING, S.NOT_RUNNING, S.FAILED, S.HELD}
+    ),
     S.FAILED: frozenset({S.STARTING, S.RECOVERING, S.SERVING, S.NOT_RUNNING, S.HELD, S.STOPPING}),
     S.HELD: frozenset({S.STARTING, S.RECOVERING, S.SERVING, S.NOT_RUNNING, S.FAILED, S.STOPPING, S.UNREGISTERED}),
 }
@@ -56,7 +65,7 @@ def facts(policy: Policy, memory: Memory, obs: Observation) -> Facts:
     answers = obs.answers.known and obs.answers.begun >= started and obs.answers.value is True
     registration = obs.registration.value if obs.registration.known and obs.registration.begun >= started else None
     return Facts(
-        terminating=obs.terminate or obs.record.stop_intent,
+        terminating=obs.terminate or (obs.record.stop_intent and obs.record.process == obs.process.identity),
         suspended=obs.process.suspended,
         silent_for=None if answers or memory.answered_at is None else obs.now - memory.answered_at,
         answers=answers,
@@ -89,6 +98,11 @@ def own_registration(policy: Policy, obs: Observation) -> Registration | None:
     return view.own
 
 
+def registered_before(obs: Observation) -> bool:
+    """It is on record that this very process had registered."""
+    return obs.record.registration is not None and obs.record.process == obs.process.identity
+
+
 def _recovery(obs: Observation, started: float) -> tuple[int, int] | None:
     log = obs.log.value
     if log is None or log.recover_total is None or log.recovered is None or obs.log.begun < started:
@@ -118,7 +132,13 @@ class Rule:
 
 RULES: tuple[Rule, ...] = (
     Rule("told to stop", lambda f: f.terminating, S.STOPPING, Reason.TERMINATING, "Kafka is being stopped gracefully"),
-    Rule("stopped by the kernel", lambda f: f.suspended, S.FROZEN, Reason.SUSPENDED, "Kafka's process is suspended (SIGSTOP)"),
+    Rule(
+        "stopped by the kernel",
+        lambda f: f.suspended,
+        S.FROZEN,
+        Reason.SUSPENDED,
+        "Kafka's process is suspended (SIGSTOP)",
+    ),
     Rule(
         "answered before, silent for long",
         lambda f: f.silent_for is not None and f.silent_for >= f.frozen_after,
@@ -173,7 +193,8 @@ def remember(policy: Policy, memory: Memory, obs: Observation, f: Facts, state: 
             memory,
             process=obs.process.identity,
             served_since=None,
-            registered_once=obs.record.registration is not None,
+            watched_since=obs.now,
+            registered_once=registered_before(obs),
             answered_at=None,
             progress=(),
             progress_at=obs.now,
@@ -188,7 +209,7 @@ def remember(policy: Policy, memory: Memory, obs: Observation, f: Facts, state: 
         registered_once=memory.registered_once or f.registered,
         answered_at=obs.now if f.answers else memory.answered_at,
         progress=progress,
-        progress_at=obs.now if progress != memory.progress else memory.progress_at,
+        progress_at=obs.now if progress != memory.progress or f.suspended else memory.progress_at,
         recovery_began=memory.recovery_began
         if memory.recovery_began is not None or f.recovering is None
         else (obs.now, f.recovering[0]),

@@ -17,6 +17,7 @@ class Memory:
     # the running incarnation
     process: ProcessId | None = None
     served_since: float | None = None
+    watched_since: float | None = None  # since when this daemon knows it
     registered_once: bool = False
     answered_at: float | None = None
     progress: tuple[int, ...] = ()
@@ -28,7 +29,9 @@ class Memory:
     cause: Reason = Reason.FIRST_START
     fence_sent_at: float | None = None
     fence_tries: int = 0
+    fence_unknown_at: float | None = None  # since when it is not known what became of one
     # the start to come
+    marked_at: float | None = None
     raise_sent_at: float | None = None
     format_sent_at: float | None = None
     election_since: float | None = None
@@ -37,5 +40,6 @@ class Memory:
     startup_timeout: float | None = None
     stalled: ProcessId | None = None
     stalled_at: float = 0.0
+    stop_sent: ProcessId | None = None
     join_sent_at: float | None = None
     desired_sent_at: float | None = None

@@ -103,7 +103,9 @@ class ForeignProcess:
     evidence: str  # "holds the lock of /data/1" or "listens on port 9092"
     is_kafka: bool
     holds_log_dir: bool = False  # it has our log dirs open, so it is the same broker as ours would be
-    ours: bool = False  # it carries our instance in its environment: started by a daemon that died before writing it down
+    ours: bool = (
+        False  # it carries our instance in its environment: started by a daemon that died before writing it down
+    )
     supervisor: str | None = None  # a systemd unit that would restart it, None where there is none
 
 
@@ -310,3 +312,5 @@ class Record:
     settings_digest: str | None = None  # what the process was started with
     stop_intent: bool = False  # we asked this process to stop
     failures: int = 0  # ends since the last ten minutes of service
+    counted: bool = False  # the end of `process` is among them
+    fencing: bool = False  # KRaft: a fence of `process` was about to be sent; what became of it only that daemon knows

@@ -78,7 +78,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.SUSPENDED: Explanation("the kernel has the process stopped (SIGSTOP)", "continue it with SIGCONT"),
     Reason.TERMINATING: Explanation("Kafka is being stopped gracefully, as its daemon was asked to"),
-    Reason.BACK_OFF: Explanation("starts failed; the next one waits (1 s doubling to 5 min)", "read Kafka's last lines"),
+    Reason.BACK_OFF: Explanation(
+        "starts failed; the next one waits (1 s doubling to 5 min)", "read Kafka's last lines"
+    ),
     Reason.FENCE_PENDING: Explanation("the cluster is being told that this broker is dead, before it starts again"),
     Reason.OLD_SESSION: Explanation("whether the cluster was told is unknown, so the old session must end first"),
     Reason.LEADERS_MOVING: Explanation("the cluster still elects leaders for partitions that this broker led"),
@@ -103,7 +105,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.BAD_CONFIGURATION: Explanation(
         "Kafka refuses its configuration", "correct the server.properties template; it is read again when it changes"
     ),
-    Reason.PORT_TAKEN: Explanation("a listener's port is taken by another process", "end that process or move the port"),
+    Reason.PORT_TAKEN: Explanation(
+        "a listener's port is taken by another process", "end that process or move the port"
+    ),
     Reason.FOREIGN_KAFKA: Explanation(
         "a Kafka that bubuku did not start runs on these log dirs or listeners",
         "set adopt_running: true to take it over without a restart, or stop it",
