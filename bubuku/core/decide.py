@@ -89,10 +89,10 @@ def _alive(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, De
     record = _running_record(policy, memory, obs, facts)
     if record != obs.record:
         actions.append(Remember(record))
-    if obs.terminate and obs.process.identity is not None and memory.stop_sent != obs.process.identity:
+    if obs.terminate and obs.process.identity is not None and _due(memory.stop_sent_at, obs.now):
         actions.append(StopGracefully(obs.process.identity, "the daemon was told to end and to take Kafka with it"))
         if obs.record.stop_intent:  # it is on disk; else a save that fails keeps the signal back, and it is tried again
-            memory = replace(memory, stop_sent=obs.process.identity)
+            memory = replace(memory, stop_sent_at=obs.now)
     stalled = _stalled(policy, memory, obs, rule.state)
     if stalled is not None:
         actions.append(stalled)

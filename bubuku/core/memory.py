@@ -40,6 +40,6 @@ class Memory:
     startup_timeout: float | None = None
     stalled: ProcessId | None = None
     stalled_at: float = 0.0
-    stop_sent: ProcessId | None = None
+    stop_sent_at: float | None = None
     join_sent_at: float | None = None
     desired_sent_at: float | None = None

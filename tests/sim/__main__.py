@@ -32,7 +32,9 @@ def main() -> int:
     took = time.monotonic() - began
     for each in sorted(broken, key=lambda each: each.seed)[:20]:
         print(f"seed {each.seed}: {each.broken}\n    replay: python -m tests.sim --seed {each.seed}")
-    print(f"{chosen.seeds} seeds, {len(broken)} broken, {events} events, {took:.1f} s ({60 * chosen.seeds / took:.0f} a minute)")
+    print(
+        f"{chosen.seeds} seeds, {len(broken)} broken, {events} events, {took:.1f} s ({60 * chosen.seeds / took:.0f} a minute)"
+    )
     return 1 if broken else 0
 
 

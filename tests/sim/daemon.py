@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TICK = 1.0
 WAKE_DELAY = 0.001
+STEP_DELAY = 0.05  # busy readers wake the loop so soon
 
 
 class DaemonKilled(BaseException):  # noqa: N818 - not an error: nothing in the daemon may catch it
@@ -139,6 +140,8 @@ class SimDaemon:
             self.die()
             return
         self._tell(published)
+        if published.decision.actions:
+            self.wake_at(self.engine.now() + STEP_DELAY)
         if published.decision.reason is Reason.INVARIANT:
             raise RuleBrokenError(f"{self.host.name}: the core broke its own rule: {published.decision.sentence}")
         if self.terminating and published.observation.process.identity is None:
@@ -156,5 +159,3 @@ class SimDaemon:
         self._shown = shown
         done = f" → {', '.join(names)}" if names else ""
         self.engine.say(self.host.name, f"{decision.state} · {decision.reason} · {decision.sentence}{done}")
-
-

@@ -157,11 +157,17 @@ def expire_session(world: World, rng: random.Random, host: Host) -> None:
 
 
 def dirs_come_up_empty(world: World, rng: random.Random, host: Host) -> None:
-    """A reboot after which a volume is not mounted."""
+    """A reboot after which a volume is not mounted. What is on record nowhere yet cannot be known, and is left alone."""
+    here = {volume.marker for volume in host.fstab.values()}
+    kept = set(host.record.dirs) if host.record is not None else set()
+    desired = world.zookeeper.known_desired(host.node_id)
+    published = set(desired.dirs) if desired is not None else set()
+    if host.mounts != host.fstab or not here <= kept:
+        return
     world.host_down(host)
     path = rng.choice(sorted(host.mounts))
     host.mounts = {**host.mounts, path: Volume(f"{host.mounts[path].name}-mount-point")}
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 and here <= published and not world.zookeeper.wiped:
         host.record = None  # the state file was on that host's root disk, and is gone too
     _later(world, rng, 1.0, 10.0, lambda: world.host_up(host))
 
@@ -182,7 +188,7 @@ def volumes_swapped(world: World, rng: random.Random, host: Host) -> None:
 
 
 def foreign_kafka(world: World, rng: random.Random, host: Host) -> None:
-    if host.up and not host.processes:
+    if host.up and not host.processes and host.mounts == host.fstab:
         host.settings = replace(host.settings, adopt_running=rng.random() < 0.5)
         world.start_kafka_by_hand(host)
 
@@ -198,7 +204,8 @@ def second_daemon(world: World, rng: random.Random, host: Host) -> None:
 
 
 def wipe_zookeeper(world: World, rng: random.Random, host: Host) -> None:
-    if world.mode is Mode.ZOOKEEPER:
+    joined = [h.record is not None and h.record.marker is not None for h in world.hosts]
+    if world.mode is Mode.ZOOKEEPER and all(joined):
         world.zookeeper.wipe()
         _later(world, rng, 1.0, 60.0, world.zookeeper.restore)
 

@@ -75,6 +75,7 @@ class Host:
     up: bool = True
     disk_full: bool = False
     state_disk_full: bool = False
+    state_was_full: bool = False  # since then the state file may lag behind
     port_taken: bool = False
     record: Record | None = None  # the state file
     rendered: int = 0
@@ -83,6 +84,7 @@ class Host:
     systemd_restarts_foreign: bool = False
     slow: dict[str, float] = field(default_factory=dict)  # source → seconds that each reading takes
     pids: int = 100
+    instances: int = 0
 
     @property
     def endpoint(self) -> str:

@@ -86,13 +86,15 @@ class MemoryState:
     def load(self) -> Record:
         host = self._daemon.host
         if host.record is None:
-            host.save(Record(instance=f"instance-of-{host.name}"))
+            host.instances += 1
+            host.save(Record(instance=f"instance-{host.instances}-of-{host.name}"))
         assert host.record is not None
         return host.record
 
     def save(self, record: Record) -> None:
         self._daemon.point()
         if self._daemon.host.state_disk_full:
+            self._daemon.host.state_was_full = True
             raise UnavailableError("state.json cannot be written: No space left on device")
         self._daemon.host.save(record)
         self._daemon.point()

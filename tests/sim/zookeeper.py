@@ -122,6 +122,11 @@ class ZooKeeper:
             for node in list(self.members.values()):
                 self.sessions.end(node.session)
 
+    def known_desired(self, node_id: int) -> Desired | None:
+        """What is on record, also while the root is wiped."""
+        stored = self._stored[0] if self._stored is not None else {}
+        return self.desired.get(node_id) or stored.get(node_id)
+
     def restore(self) -> None:
         if self._stored is not None:
             self.engine.say("zookeeper", "bubuku's root is restored")

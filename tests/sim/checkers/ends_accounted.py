@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tests.sim.events import Ended, Event, RuleBrokenError, Started
 from tests.sim.host import Host
-from tests.sim.kafka_process import KafkaProcess
 from tests.sim.world import World
 
 SERVICE_SECONDS = 600.0
@@ -12,19 +11,22 @@ SERVICE_SECONDS = 600.0
 
 def ends_accounted(world: World) -> None:
     ends: dict[Host, int] = {}
-    known: dict[KafkaProcess, bool] = {}  # whether it was on record when it ended
+    instances: dict[Host, str] = {}
 
     def check(event: Event) -> None:
+        if not isinstance(event, Started | Ended):
+            return
+        record = event.host.record
+        if record is not None and instances.get(event.host) != record.instance:
+            instances[event.host] = record.instance  # the state file was lost, and the count with it
+            ends.pop(event.host, None)
         if isinstance(event, Ended):
-            record = event.host.record
             recorded = record is not None and record.process == event.process.identity
-            known[event.process] = recorded
             if recorded and record is not None:
                 ends[event.host] = 0 if record.stop_intent else ends.get(event.host, 0) + 1
-        elif isinstance(event, Started) and event.by is not None:
-            record = event.host.record
+        elif event.by is not None:
             counted = record.failures if record is not None else 0
-            if counted != ends.get(event.host, 0):
+            if not event.host.state_was_full and counted != ends.get(event.host, 0):
                 raise RuleBrokenError(
                     f"{event.host.name}: {ends.get(event.host, 0)} ends since the last good service, {counted} counted"
                 )
