@@ -146,8 +146,8 @@ class Supervisor:
         for action in decision.actions:
             if not self._act(action, obs):
                 break  # what comes after rests on what came before
-        self._readings.hurry(decision.state is not BrokerState.SERVING)
         self.published = self._publish(began, obs, decision)
+        self._readings.hurry(decision.state is not BrokerState.SERVING)  # after it is shown: members read what is shown
         return self.published
 
     def _observe(self, now: float, terminate: bool) -> Observation:

@@ -94,6 +94,7 @@ def parse(text: str) -> Properties:
         pending, joined = [], ""
     if pending:
         raw = "".join(pending)
+        # Java makes an empty key of a lone backslash at the very end, or not, by the kind of line end; we never do
         lines.append(_logical(raw, joined, first) if joined else _Line(raw))
     return Properties(lines)
 

@@ -17,6 +17,8 @@ from bubuku.core.errors import BubukuError, UsageError
 from bubuku.daemon.wiring import Daemon
 
 LOG = logging.getLogger(__name__)
+# a reader that parses the metadata of 10,000 partitions must not keep a load balancer's probe waiting (default 5 ms)
+SWITCH_SECONDS = 0.0005
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,6 +35,7 @@ def command(path: Path | None, accept_empty: bool, log_level: str) -> None:
     logging.basicConfig(level=log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("kazoo").setLevel(logging.ERROR)  # its connection's state is in our own status
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # the same: each failed reading carries its error
+    sys.setswitchinterval(SWITCH_SECONDS)
     config = load(path, os.environ)
     problems = check(config)
     if problems:

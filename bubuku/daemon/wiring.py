@@ -20,7 +20,7 @@ from bubuku.adapters.zookeeper.session import Session, ZooKeeperSettings
 from bubuku.config.model import Config
 from bubuku.core import properties
 from bubuku.core.actions import Action, Fence, FormatDirs, JoinMarker, Outcome, RaiseFence, RecordDesired, Result
-from bubuku.core.model import Member, Mode, Record, Role
+from bubuku.core.model import Member, Mode, Record, Role, disk_use
 from bubuku.core.observation import About, Policy, Published
 from bubuku.daemon.loop import Loop, Waker
 from bubuku.daemon.readings import ReaderThreads
@@ -178,9 +178,7 @@ class Daemon:
         if node_id is None or published is None:
             return None
         about, decision = self._about, published.decision
-        dirs = published.observation.log_dirs.value or ()
-        total = sum(d.total_bytes for d in dirs)
-        used = total - sum(d.free_bytes for d in dirs)
+        used, total = disk_use(published.observation.log_dirs.value or ())
         return Member(
             node_id=node_id,
             host=about.host,
@@ -194,8 +192,8 @@ class Daemon:
             since_epoch=published.since_epoch,
             kafka_version=about.kafka_version,
             # rounded, because each change is a write to ZooKeeper
-            disk_used_bytes=_rounded(used) if dirs else None,
-            disk_total_bytes=total if dirs else None,
+            disk_used_bytes=_rounded(used) if used is not None else None,
+            disk_total_bytes=total,
             restarts=sum(published.starts.values()),
         )
 
