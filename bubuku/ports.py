@@ -59,7 +59,7 @@ class StateFile(Protocol):
     """What outlives the daemon on this host. Loop thread."""
 
     def load(self) -> Record:
-        """The record; a fresh one with a new instance UUID where there is none. UnavailableError if it is unreadable."""
+        """The record; a fresh one with a new instance UUID where there is none. Raises UnavailableError."""
 
     def save(self, record: Record) -> None:
         """Durable (fsync of file and folder) when it returns. Raises UnavailableError."""
@@ -99,7 +99,7 @@ class Kafka(Protocol):
     """The cluster through Kafka's Admin protocol. Reader threads."""
 
     def cluster(self, exclude: int | None, deadline_seconds: float) -> Cluster:
-        """All metadata, from a live broker (other than `exclude` where another one answers). Raises UnavailableError."""
+        """All metadata, from a live broker (not `exclude`, where another one answers). Raises UnavailableError."""
 
     def answers(self, deadline_seconds: float) -> bool:
         """Whether the local broker's own listener answers a Kafka request."""

@@ -23,7 +23,13 @@ class Reader(Generic[T]):
     """Calls `read` again and again. `latest` is what it last said, or why it could not."""
 
     def __init__(
-        self, name: str, read: Callable[[], T], *, rest_seconds: float, busy_seconds: float, on_change: Callable[[], None]
+        self,
+        name: str,
+        read: Callable[[], T],
+        *,
+        rest_seconds: float,
+        busy_seconds: float,
+        on_change: Callable[[], None],
     ) -> None:
         self._name = name
         self._read = read

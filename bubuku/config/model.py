@@ -218,7 +218,8 @@ class Api(Section):
     host: str = Field(default="127.0.0.1", description="Address that the API binds to.")
     port: Port = Field(default=DEFAULT_API_PORT, description="The API's port. 8889 where health_port takes 8888.")
     health_port: Port | None = Field(
-        default=None, description="Read-only health (/livez, /readyz, /health) on all interfaces, for load balancers. Absent: none."
+        default=None,
+        description="Read-only health (/livez, /readyz, /health) on all interfaces, for load balancers. Absent: none.",
     )
 
     @model_validator(mode="before")
