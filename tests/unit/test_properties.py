@@ -142,7 +142,7 @@ def test_the_configured_id(text: str, wanted: int | None) -> None:
 
 
 def test_an_id_that_is_no_number_is_named() -> None:
-    with pytest.raises(UsageError, match='broker.id: "one" is not a number'):
+    with pytest.raises(UsageError, match=r'broker\.id: "one" is not a number'):
         properties.node_id(properties.parse("broker.id=one"))
 
 
