@@ -233,7 +233,8 @@ def member_joined(case: Case) -> tuple[Memory, Stop | None]:
         if not case.zookeeper:
             return case.memory, None
         sentence = "ZooKeeper does not answer, and Kafka cannot start without it"
-        return case.memory, wait(Reason.COORDINATION_AWAY, sentence)
+        # no session ends meanwhile: the patience with the old one begins anew
+        return replace(case.memory, session_since=None), wait(Reason.COORDINATION_AWAY, sentence)
     if case.node_id is not None and case.meeting.member_owner is None:
         return case.memory, wait(Reason.COORDINATION_AWAY, f"joining as member {case.node_id}")
     return case.memory, None

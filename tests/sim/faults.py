@@ -65,6 +65,8 @@ def _mend_host(world: World, host: Host) -> None:
         if daemon is not None:
             daemon.die()
         world.hosts.remove(host)
+        for process in list(host.processes):
+            process.kill()
         return
     host.slow.clear()
     host.disk_full = host.state_disk_full = host.port_taken = False
@@ -167,7 +169,8 @@ def dirs_come_up_empty(world: World, rng: random.Random, host: Host) -> None:
     world.host_down(host)
     path = rng.choice(sorted(host.mounts))
     host.mounts = {**host.mounts, path: Volume(f"{host.mounts[path].name}-mount-point")}
-    if rng.random() < 0.3 and here <= published and not world.zookeeper.wiped:
+    id_known = host.settings.node_id is not None or len(host.mounts) > 1
+    if rng.random() < 0.3 and id_known and here <= published and not world.zookeeper.wiped:
         host.record = None  # the state file was on that host's root disk, and is gone too
     _later(world, rng, 1.0, 10.0, lambda: world.host_up(host))
 
@@ -188,7 +191,7 @@ def volumes_swapped(world: World, rng: random.Random, host: Host) -> None:
 
 
 def foreign_kafka(world: World, rng: random.Random, host: Host) -> None:
-    if host.up and not host.processes and host.mounts == host.fstab:
+    if host.up and not host.processes and host.mounts == host.fstab and not host.name.startswith("twin"):
         host.settings = replace(host.settings, adopt_running=rng.random() < 0.5)
         world.start_kafka_by_hand(host)
 

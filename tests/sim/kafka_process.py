@@ -211,11 +211,11 @@ class KafkaProcess:
 
     def session_ended(self) -> None:
         """Its session expired while it lives: it registers anew, 2 s after it can."""
-        if self.alive and self.registered_once and self.phase is Phase.SERVING and not self.deaf:
+        if self.alive and self.registered_once and not self.deaf:
             self._then(2.0, self._again)
 
     def _again(self) -> None:
-        if self.phase is not Phase.SERVING or self.deaf or self.cluster.is_registered(self):
+        if self.phase is Phase.STOPPING or self.deaf or self.cluster.is_registered(self):
             return
         if not self.cluster.sessions.up or not self.cluster.register(self):
             self._then(1.0, self._again)
