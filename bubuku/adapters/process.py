@@ -26,6 +26,7 @@ class LaunchSettings:
     environment: Mapping[str, str] = field(repr=False)
     output: Path  # Kafka's stdout and stderr are appended to it
     directory: Path
+    niceness: int = 0  # Kafka's; the daemon itself may run at a better one
 
 
 def boot_id() -> str:
@@ -97,6 +98,7 @@ class KafkaProcess:
                 )
         except OSError as error:
             raise UnavailableError(f"{self._settings.command[0]} cannot be started: {error.strerror}") from error
+        _set_niceness(child.pid, self._settings.niceness)
         self._forget()
         self._child = child
         self._pidfd = os.pidfd_open(child.pid)
@@ -167,6 +169,13 @@ class KafkaProcess:
             os.close(self._pidfd)
         self._identity = self._child = self._pidfd = self._started_at = self._exit = None
         self._adopted = False
+
+
+def _set_niceness(pid: int, niceness: int) -> None:
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, niceness)
+    except (PermissionError, ProcessLookupError):
+        pass  # it ended at once, or we were started at a worse priority and may not better Kafka's
 
 
 def _boot_offset() -> float:

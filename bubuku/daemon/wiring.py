@@ -47,10 +47,10 @@ class SystemClock:
 class Daemon:
     """All parts of one daemon, built from its configuration. `run` returns when it was told to end.
 
-    `state` is locked by the caller. Raises UsageError where the configuration does not fit this host.
+    `state` is locked by the caller; `niceness` is what Kafka runs at. Raises UsageError where the configuration does not fit this host.
     """
 
-    def __init__(self, config: Config, state: JsonStateFile, accept_empty: bool) -> None:
+    def __init__(self, config: Config, state: JsonStateFile, accept_empty: bool, niceness: int) -> None:
         self._config = config
         self._waker = Waker()
         self._clock = SystemClock()
@@ -65,7 +65,7 @@ class Daemon:
         self._kafka = KafkaAdmin(self._servers, self._clients, listeners[0] if listeners else None)
         registrations = self._registrations(policy)
         self._jmx = JolokiaJmx(config.kafka.jolokia_url) if config.kafka.jolokia_url is not None else None
-        self._process = KafkaProcess(launch_settings(config, record))
+        self._process = KafkaProcess(launch_settings(config, record, niceness))
         self._files = BrokerFiles(files_settings(config, record))
         self._readers = ReaderThreads(
             files=self._files,
@@ -285,13 +285,14 @@ def child_environment(config: Config) -> dict[str, str]:
     return {**inherited, **config.kafka.environment}
 
 
-def launch_settings(config: Config, record: Record) -> LaunchSettings:
+def launch_settings(config: Config, record: Record, niceness: int) -> LaunchSettings:
     """The instance in Kafka's environment lets a successor know its own Kafka."""
     return LaunchSettings(
         command=config.start_command,
         environment={**child_environment(config), "BUBUKU_INSTANCE": record.instance},
         output=config.kafka_stdout,
         directory=config.state_dir,
+        niceness=niceness,
     )
 
 
