@@ -57,7 +57,7 @@ def command(path: Path | None, accept_empty: bool, log_level: str) -> None:
 def go_first() -> int:
     """Before any thread exists: run ahead of Kafka, which takes every core while it starts, where we are permitted to.
 
-    The fence and the load balancer's probes are short, and wait for nobody. Returns the niceness that we had, for Kafka.
+    The fence and the load balancer's probes are short, and wait for nobody. Returns our niceness so far, for Kafka.
     """
     before = os.getpriority(os.PRIO_PROCESS, 0)
     try:

@@ -47,7 +47,8 @@ class SystemClock:
 class Daemon:
     """All parts of one daemon, built from its configuration. `run` returns when it was told to end.
 
-    `state` is locked by the caller; `niceness` is what Kafka runs at. Raises UsageError where the configuration does not fit this host.
+    `state` is locked by the caller; `niceness` is what Kafka runs at. Raises UsageError where the configuration does
+    not fit this host.
     """
 
     def __init__(self, config: Config, state: JsonStateFile, accept_empty: bool, niceness: int) -> None:
