@@ -202,14 +202,16 @@ def _account(memory: Memory, obs: Observation, ended: Exit) -> tuple[Memory, Rec
     # what ended while no daemon watched is taken as a service that ended: it is started at once, as after a power cut
     served = served or not ended.watched
     ours = obs.record.process == ended.identity
-    failures = 1 if long else obs.record.failures + 1
+    before = max(obs.record.failures, memory.failures)
+    failures = 1 if long else before + 1
     if ours and obs.record.stop_intent:
         failures = 0
     if ours and obs.record.counted:  # by our predecessor, which died before the next start
-        failures = obs.record.failures
+        failures = before
     memory = replace(
         _before_any_start(memory),
         ended=ended.identity,
+        failures=failures,
         next_start_at=ended.at + back_off_seconds(failures, served),
     )
     return memory, replace(obs.record, failures=failures, counted=ours)

@@ -25,6 +25,7 @@ class Memory:
     recovery_began: tuple[float, int] | None = None  # when, and logs done then
     # the end of the last one
     ended: ProcessId | None = None  # the exit that was accounted for
+    failures: int = 0  # as `Record.failures`, also where the state file cannot be written
     next_start_at: float = 0.0
     cause: Reason = Reason.FIRST_START
     fence_sent_at: float | None = None

@@ -94,7 +94,7 @@ class KafkaProcess:
         self.engine.say(self.host.name, f"Kafka {self.identity.pid} goes on")
         late, self._late = self._late, []
         for act in late:
-            self.engine.after(0.01, act)
+            self._then(0.01, act)
         if self.session is not None and not self.session.expired:
             self.cluster.sessions.resume(self.session)
 
