@@ -148,6 +148,7 @@ class RealCluster:
         for node_id in [node.node_id for node in self.layout.nodes] if nodes is None else nodes:
 
             def serves(node_id: int = node_id) -> bool:
+                assert self.daemon_pid(node_id) is not None, f"the daemon of node {node_id} does not run"
                 return self.get(node_id, "/readyz")[0] == 200
 
             self.wait_for(serves, deadline_seconds, f"node {node_id} to serve")
