@@ -197,6 +197,8 @@ class Partition:
     replicas: tuple[int, ...]
     isr: tuple[int, ...]
     offline: tuple[int, ...] = ()
+    adding: tuple[int, ...] = ()  # of a running reassignment; only where it was asked for
+    removing: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
