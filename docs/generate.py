@@ -193,8 +193,8 @@ def states_page() -> str:
             *table(("from \\ to", *(f"`{state}`" for state in order)), follows),
             "",
             "## From not running to a start\n",
-            "Gates, read from the top (`GATES` in `bubuku/core/gates.py`). One that is not passed gives the state and the"
-            " reason, and nothing below it happens.\n",
+            "Read from the top (`GATES` in `bubuku/core/gates.py`). One that is not passed gives the state and "
+            "the reason, and nothing below it happens.\n",
             *table(("", "gate", "what it is about"), gates),
             "",
         ]
