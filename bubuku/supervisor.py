@@ -18,6 +18,7 @@ from bubuku.core.actions import (
     Action,
     AdoptBroker,
     EndStalled,
+    FormatDirs,
     MarkDirs,
     Outcome,
     Remember,
@@ -192,6 +193,8 @@ class Supervisor:
     def _act(self, action: Action, obs: Observation) -> bool:
         """Perform one action. False: it did not succeed, and what follows in this cycle must not be done."""
         try:
+            if isinstance(action, FormatDirs):
+                self._files.render()  # the storage tool reads it
             if isinstance(action, SLOW):
                 return self._slow.submit(action, obs.now)
             if isinstance(action, Remember):

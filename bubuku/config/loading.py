@@ -18,7 +18,7 @@ from bubuku.config.environment import CONFIG_VARIABLE, VARIABLES, Key, Overrides
 from bubuku.config.model import Config, Feature
 from bubuku.core.errors import UsageError
 
-_WITHOUT_EFFECT = {
+IDLE_FEATURES = {
     Feature.USE_IP_ADDRESS: "comes with amazon mode; until then set advertised.listeners in the template",
     Feature.RESTART_ON_EXHIBITOR: "comes with amazon mode; it has no effect yet",
     Feature.REBALANCE_ON_START: "comes with rebalancing; it has no effect yet",
@@ -237,4 +237,4 @@ def _amazon(source: str, over: Overrides, raw: Mapping[str, Any]) -> str:
 
 
 def _idle(config: Config) -> list[tuple[str, str]]:
-    return [(str(feature), _WITHOUT_EFFECT[feature]) for feature in config.features if feature in _WITHOUT_EFFECT]
+    return [(str(feature), IDLE_FEATURES[feature]) for feature in config.features if feature in IDLE_FEATURES]

@@ -190,7 +190,7 @@ class ZooKeeperTls(Section):
     cafile: Path | None = Field(default=None, description="PEM of the authorities that sign ZooKeeper's certificates.")
     certfile: Path | None = Field(default=None, description="PEM of the client's own certificate.")
     keyfile: Path | None = Field(default=None, description="PEM of the client's own key.")
-    verify: bool = Field(default=True, description="Whether ZooKeeper's certificate is verified.")
+    verify: bool = Field(default=True, description="Whether the certificate must name ZooKeeper's host.")
 
 
 class ZooKeeper(Section):

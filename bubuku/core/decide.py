@@ -214,7 +214,7 @@ def _account(memory: Memory, obs: Observation, ended: Exit) -> tuple[Memory, Rec
         failures=failures,
         next_start_at=ended.at + back_off_seconds(failures, served),
     )
-    return memory, replace(obs.record, failures=failures, counted=ours)
+    return memory, replace(obs.record, failures=failures, counted=ours or obs.record.counted)
 
 
 def _cause(memory: Memory, obs: Observation, ended: Exit) -> Reason:

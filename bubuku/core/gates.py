@@ -76,10 +76,11 @@ def other_process(case: Case) -> tuple[Memory, Stop | None]:
     if not case.policy.adopt_running and not found.ours:
         return case.memory, held(Reason.FOREIGN_KAFKA, f"a Kafka that bubuku did not start runs already: {who}")
     if found.supervisor is not None and not found.ours:
+        drop_in = f"/run/systemd/system/{found.supervisor}.d"
         sentence = (
-            f"{who} and belongs to {found.supervisor}, which would restart it: hand it over with"
-            f" 'systemctl set-property --runtime {found.supervisor} Restart=no' or"
-            f" 'systemctl disable {found.supervisor}'"
+            f"{who} and belongs to {found.supervisor}, which would restart it: hand it over with  mkdir -p {drop_in} &&"
+            f' printf "[Service]\\nRestart=no\\n" >{drop_in}/bubuku.conf && systemctl daemon-reload &&'
+            f" systemctl disable {found.supervisor}"
         )
         return case.memory, held(Reason.FOREIGN_SUPERVISOR, sentence)
     sentence = f"Kafka runs already ({who}): taken over without a restart"
@@ -156,6 +157,7 @@ def lasting_failure(case: Case) -> tuple[Memory, Stop | None]:
 
 
 def back_off(case: Case) -> tuple[Memory, Stop | None]:
+    """The delay after failed starts is over."""
     left = case.memory.next_start_at - case.obs.now
     if left <= 0:
         return case.memory, None
@@ -208,6 +210,7 @@ def dirs_marked(case: Case) -> tuple[Memory, Stop | None]:
 
 
 def formatted(case: Case) -> tuple[Memory, Stop | None]:
+    """KRaft: log dirs that never held data are formatted, by Kafka's own tool."""
     paths = identity.unformatted(case.policy, case.dirs)
     if not paths:
         return case.memory, None

@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -47,11 +47,14 @@ def clean_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]
     return {name: value for name, value in environ.items() if name not in taken and not name.startswith("KAFKA_")}
 
 
-def spawn_daemon(node: Node) -> subprocess.Popen[bytes]:
-    """Start a node's daemon, in a session of its own; what it prints is appended to its log."""
+def spawn_daemon(node: Node, arguments: Sequence[str] = (), within: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    """Start a node's daemon, in a session of its own; what it prints is appended to its log.
+
+    `arguments` are the daemon's own, `within` is a command that executes it.
+    """
     with node.daemon_log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "bubuku.daemon", "--config", str(node.config_file)],
+            [*within, sys.executable, "-m", "bubuku.daemon", "--config", str(node.config_file), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -38,8 +38,10 @@ class MemoryCoordination:
 
     def close(self) -> None:
         """Closed in good order: the member goes at once."""
-        if self._session is not None and not self._session.expired and self._zookeeper.up:
+        if self._session is not None and self._zookeeper.up:
             self._zookeeper.sessions.end(self._session)
+        elif self._session is not None:
+            self._zookeeper.sessions.lose(self._session)
         self._started, self._session = False, None
 
     def die(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -34,7 +34,8 @@ START_DEADLINE_SECONDS = 120.0
 class RealCluster:
     """`with RealCluster(tmp_path) as cluster:` three brokers that serve; see `Options` for other shapes.
 
-    `settings` go over each server.properties template, `daemon` over each daemon's YAML (top keys).
+    `settings` go over each server.properties template, `daemon` over each daemon's YAML (top keys). `within` is a
+    command that executes each daemon.
     """
 
     def __init__(
@@ -43,12 +44,13 @@ class RealCluster:
         options: Options | None = None,
         settings: Mapping[str, str] | None = None,
         daemon: Mapping[str, Any] | None = None,
+        within: Sequence[str] = (),
     ) -> None:
         self.layout: Layout = layout.plan(folder, options or Options(), None)
         self.zookeeper = ZooKeeper(
             self.layout.zookeeper_dir, self.layout.zookeeper_port, jvm_options=(self.layout.mark,)
         )
-        self._settings, self._daemon = settings, daemon
+        self._settings, self._daemon, self._within = settings, daemon, within
         self._daemons: dict[int, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> RealCluster:
@@ -92,10 +94,10 @@ class RealCluster:
             ACTIVE.remove(self)
         assert not left, f"could not be killed: {left}"
 
-    def start_daemon(self, node_id: int) -> int:
+    def start_daemon(self, node_id: int, *arguments: str) -> int:
         """Start the daemon of a node whose daemon does not run; its pid."""
         assert self.daemon_pid(node_id) is None, f"the daemon of {node_id} runs already"
-        self._daemons[node_id] = spawn_daemon(self.layout.node(node_id))
+        self._daemons[node_id] = spawn_daemon(self.layout.node(node_id), arguments, self._within)
         return self._daemons[node_id].pid
 
     def stop_daemon(self, node_id: int, number: signal.Signals = signal.SIGTERM, deadline_seconds: float = 20) -> int:

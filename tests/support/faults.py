@@ -18,8 +18,9 @@ from typing import Any
 import requests
 import yaml
 
-from benchmarks.view import View
+from benchmarks.view import View, admin_client
 from benchmarks.workload import Result, Workload
+from bubuku.adapters.process import identify
 from bubuku.core.model import Mode, ProcessId
 from bubuku.sandbox import files
 from bubuku.sandbox.layout import Node, Options
@@ -103,8 +104,8 @@ class Broker:
         self.kill_daemon()
         return self.cluster.kill_kafka(self.node_id)
 
-    def start_daemon(self) -> int:
-        return self.cluster.start_daemon(self.node_id)
+    def start_daemon(self, *arguments: str) -> int:
+        return self.cluster.start_daemon(self.node_id, *arguments)
 
     def configure(self, **keys: Any) -> None:
         """Write top keys of the daemon's YAML; the next daemon reads them."""
@@ -141,6 +142,20 @@ def follower(cluster: RealCluster) -> Broker:
     return next(broker for broker in brokers(cluster) if broker.node_id != leader)
 
 
+def zookeeper(cluster: RealCluster) -> ProcessId:
+    """The ZooKeeper server's process, which must live."""
+    child = cluster.zookeeper.child
+    process = None if child is None else identify(child.pid)
+    assert process is not None, "ZooKeeper does not run"
+    return process
+
+
+def let_pass(cluster: RealCluster, seconds: float, what: str) -> None:
+    """A fault that has to last: until so long has passed since now."""
+    begun = time.monotonic()
+    cluster.wait_for(lambda: time.monotonic() - begun >= seconds, seconds + 5, what)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Look:
     """What one daemon said at one moment (monotonic); `state` None: it did not answer."""
@@ -170,9 +185,7 @@ class Watch:
             thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._ending.set()
         for thread in self._threads:
             thread.join(10)
@@ -222,6 +235,8 @@ def workload(cluster: RealCluster, **options: Any) -> Iterator[Workload]:
     servers = cluster.layout.bootstrap_servers
     with Workload(servers, log=cluster.layout.folder / "workload.log", **chosen) as running:
         yield running
+    with admin_client(cluster.layout) as admin:
+        admin.delete_topics([running.topic])  # the next test finds an empty cluster
 
 
 def nothing_lost(running: Workload) -> Result:

@@ -1,7 +1,7 @@
 """Real Kafka servers without bubuku, for tests of what talks to Kafka.
 
-Callers: fixtures. Everything is on loopback, on free ports, below one folder; `stop` ends every process that was started,
-by pid.
+Callers: fixtures. Everything is on loopback, on free ports, below one folder; `stop` ends every process that was
+started, by pid.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bubuku.core.model import Mode
 from bubuku.sandbox import runtimes
+from tests.support.leaks import RUN_VARIABLE
 from tests.support.wait import wait_for
 
 HOST = "127.0.0.1"
@@ -67,7 +68,9 @@ class KafkaServer:
     def start(self) -> None:
         """Start the process; `KafkaCluster.wait_serving` waits for it."""
         config = self.write()
-        environment = {k: v for k, v in os.environ.items() if k not in ("JAVA_TOOL_OPTIONS", "CLASSPATH")}
+        # Without the run's variable: a server that a test starts again is its module's, and no leak of the test.
+        left_out = ("JAVA_TOOL_OPTIONS", "CLASSPATH", RUN_VARIABLE)
+        environment = {k: v for k, v in os.environ.items() if k not in left_out}
         environment |= {
             "KAFKA_HEAP_OPTS": HEAP,
             "KAFKA_JVM_PERFORMANCE_OPTS": JVM_OPTIONS,
@@ -113,7 +116,7 @@ class KafkaServer:
 
 
 class KafkaCluster:
-    """Brokers 1 to `brokers`; in KRaft broker 1 is the controller too. In ZooKeeper mode `zookeeper` is "host:port/path".
+    """Brokers 1 to `brokers`; in KRaft broker 1 is the controller too. `zookeeper` is "host:port/path" in its mode.
 
     `properties` go into every server's settings.
     """
@@ -156,7 +159,7 @@ class KafkaCluster:
     def start(self, *format_options: str) -> None:
         """Start all and wait until they listen."""
         if self.mode is Mode.KRAFT:
-            self._format(format_options)
+            self.format(*format_options)
         for server in self.servers.values():
             server.start()
         self.wait_listening(self.servers)
@@ -173,7 +176,8 @@ class KafkaCluster:
                 server.child.send_signal(signal.SIGCONT)
             server.kill()
 
-    def _format(self, options: Iterable[str]) -> None:
+    def format(self, *options: str) -> None:
+        """Format every server's log dirs for KRaft."""
         running = []
         for server in self.servers.values():
             tool = str(server.home / "bin" / "kafka-storage.sh")
