@@ -15,12 +15,12 @@ from functools import partial
 import click
 from kafka.errors import KafkaError
 
-from benchmarks import adoption, failover, http_latency, rest
+from benchmarks import adoption, failover, guard, http_latency, rest
 from benchmarks.report import Row, save, table
 from bubuku.core.errors import BubukuError
 from bubuku.core.model import Mode
 
-PARTS = ("failover", "adoption", "rest", "http")
+PARTS = ("failover", "adoption", "rest", "http", "guard")
 QUICK_ROUNDS, ROUNDS = 1, 3
 
 
@@ -64,6 +64,7 @@ def _measure(
         "adoption": lambda: adoption.run(rounds, _tell),
         "rest": lambda: rest.run(Mode.ZOOKEEPER, _tell),
         "http": lambda: http_latency.run(_tell),
+        "guard": lambda: guard.run(rounds, _tell),
     }
     for mode in modes:
         scenario = failover.SCENARIOS[mode]

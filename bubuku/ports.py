@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bubuku.core.actions import Outcome
+from bubuku.core.guard import Evidence
 from bubuku.core.model import (
     Cluster,
     CoordinationView,
@@ -103,6 +104,14 @@ class Kafka(Protocol):
 
     def answers(self, deadline_seconds: float) -> bool:
         """Whether the local broker's own listener answers a Kafka request."""
+
+    def evidence(
+        self, stopping: frozenset[int], permitted: frozenset[int], cluster_id: str | None, deadline_seconds: float
+    ) -> Evidence:
+        """What `core.guard.judge` rests on, all of it begun after this call. What cannot be had is in `missing`.
+
+        `permitted`: the ids in the permit; `cluster_id`: whose metadata it must be (None, unknown, is missing too).
+        Raises UnavailableError where no broker answers at all."""
 
     def close(self) -> None: ...
 

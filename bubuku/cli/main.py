@@ -24,6 +24,7 @@ PROGRAM = "bubuku-cli"
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "status": ("bubuku.cli.status", "status", "Every broker of the cluster, and what is going on."),
     "cluster": ("bubuku.cli.status", "cluster", "The cluster as a whole: `cluster show`."),
+    "safe-to-stop": ("bubuku.cli.safe_to_stop", "safe_to_stop", "Whether brokers may be stopped now, or why not."),
     "config": ("bubuku.cli.config", "config", "Check and show the daemon's configuration."),
     "sandbox": ("bubuku.cli.sandbox", "sandbox", "A real cluster under bubuku on this machine."),
     "completion": ("bubuku.cli.main", "completion", "The shell's completion script."),

@@ -72,28 +72,29 @@ def sandbox_addresses() -> tuple[str, ...]:
     return tuple(node.api_url for node in known.nodes if node.node_id in daemons)
 
 
-def fetch(urls: Sequence[str], path: str) -> dict[str, Any]:
+def fetch(urls: Sequence[str], path: str, answer_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
     """The JSON document at `path` of the first daemon of `urls` that answers.
 
-    Raises UnavailableError with one line that names the address, each within its deadlines.
+    Raises UnavailableError with one line that names the address, each within its deadlines; UsageError with the
+    daemon's word where it says that what was asked makes no sense.
     """
     troubles = []
     for url in urls:
         try:
-            return fetch_one(url, path)
+            return fetch_one(url, path, answer_seconds)
         except UnavailableError as error:
             troubles.append(str(error))
     more = f" (nor does any other of {len(urls)} daemons)" if len(urls) > 1 else ""
     raise UnavailableError(troubles[0] + more)
 
 
-def fetch_one(url: str, path: str) -> dict[str, Any]:
+def fetch_one(url: str, path: str, answer_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
     import requests
 
     with requests.Session() as session:
         session.trust_env = False  # a proxy from the environment is not meant for daemons
         try:
-            answer = session.get(url + path, timeout=(CONNECT_SECONDS, ANSWER_SECONDS), allow_redirects=False)
+            answer = session.get(url + path, timeout=(CONNECT_SECONDS, answer_seconds), allow_redirects=False)
         except requests.Timeout as error:
             raise UnavailableError(f"no daemon answers at {url} in time; is it the right address (--api)?") from error
         except requests.ConnectionError as error:
@@ -110,4 +111,6 @@ def fetch_one(url: str, path: str) -> dict[str, Any]:
         return document
     if isinstance(document, dict) and answer.status_code == 503:
         raise UnavailableError(f"the daemon at {url} does not know yet: {document.get('detail', '')}")
+    if isinstance(document, dict) and answer.status_code == 400 and "detail" in document:
+        raise UsageError(str(document["detail"]))
     raise UnavailableError(f"{url}{path} is not a bubuku daemon's API (HTTP {answer.status_code}); name it with --api")

@@ -56,6 +56,9 @@ def _grouped(views: Sequence[Sequence[Partition]], stopping: frozenset[int]) -> 
     distinct = list({id(view): view for view in views}.values())
     if len(distinct) == 1:
         return ([p] for p in distinct[0] if not stopping.isdisjoint(p.replicas))
+    if len(distinct) == 2 and _aligned(*distinct):  # as good as always: brokers differ in ISRs, seldom in partitions
+        pairs = zip(*distinct, strict=True)
+        return ([p] if _same(p, q) else [p, q] for p, q in pairs if _concerned(p, q, stopping))
     concerned = {(p.topic, p.partition) for view in distinct for p in view if not stopping.isdisjoint(p.replicas)}
     groups: dict[Key, list[Partition]] = {}
     for view in distinct:
@@ -63,6 +66,22 @@ def _grouped(views: Sequence[Sequence[Partition]], stopping: frozenset[int]) -> 
             if (key := (p.topic, p.partition)) in concerned:
                 groups.setdefault(key, []).append(p)
     return groups.values()
+
+
+def _aligned(one: Sequence[Partition], two: Sequence[Partition]) -> bool:
+    """Whether both show the same partitions in the same order."""
+    if len(one) != len(two):
+        return False
+    return all(p.partition == q.partition and p.topic == q.topic for p, q in zip(one, two, strict=True))
+
+
+def _same(p: Partition, q: Partition) -> bool:
+    """In all that is judged."""
+    return p.isr == q.isr and p.replicas == q.replicas and p.offline == q.offline
+
+
+def _concerned(p: Partition, q: Partition, stopping: frozenset[int]) -> bool:
+    return not (stopping.isdisjoint(p.replicas) and stopping.isdisjoint(q.replicas))
 
 
 def _merged(shapes: list[Partition], stopping: frozenset[int]) -> list[Partition]:

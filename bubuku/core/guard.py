@@ -129,6 +129,9 @@ class Evidence:
     dead: frozenset[int] = frozenset()  # known to be dead, whoever may have answered for them
     quorum: Quorum | None = None  # None: ZooKeeper mode, or no controller is to stop
     missing: str | None = None  # what could not be had: the answer is no
+    alone: bool = False  # told by a broker that is to stop itself, for there is no other one
+    known: frozenset[int] = frozenset()  # every node that the cluster has heard of; not judged
+    begun: float = 0.0  # monotonic seconds: nothing in here is older
 
 
 def judge(brokers: Iterable[int], evidence: Evidence, accept_unavailable: bool = False) -> Verdict:
@@ -139,6 +142,8 @@ def judge(brokers: Iterable[int], evidence: Evidence, accept_unavailable: bool =
     blocked: dict[tuple[str, int], Blocked] = {}
     accepted: set[tuple[str, int]] = set()
     unknown = [] if evidence.missing is None else [evidence.missing]
+    if evidence.alone and not accept_unavailable:
+        unknown.append("there is no other broker to ask or to take over, so its unavailability has to be accepted")
     unconfigured: set[str] = set()
     for p in evidence.partitions:
         if wanted.isdisjoint(p.replicas) or _is_repair(p, stopping):

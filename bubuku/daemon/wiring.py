@@ -28,6 +28,7 @@ from bubuku.effects import Effects
 from bubuku.http.server import HttpServer
 from bubuku.ports import Registrations
 from bubuku.supervisor import Supervisor
+from bubuku.verdicts import Verdicts
 
 FENCE_DEADLINE_SECONDS = 3.0
 FORMAT_DEADLINE_SECONDS = 60.0
@@ -98,8 +99,15 @@ class Daemon:
             rack=config.rack,
             started_epoch=self._clock.wall(),
         )
+        verdicts = Verdicts(self._kafka, self._cluster_id, frozenset, self._member_ids)
         self._http = HttpServer(
-            config.api.host, config.api.port, self.published, self._clock.now, self._about, config.api.health_port
+            config.api.host,
+            config.api.port,
+            self.published,
+            self._clock.now,
+            self._about,
+            config.api.health_port,
+            safe_to_stop=verdicts.safe_to_stop,
         )
         self.loop = Loop(self._supervisor, self._waker, self._process.exit_fd, config.graceful_terminate)
 
@@ -125,6 +133,16 @@ class Daemon:
             self._coordination.close()
             self._kafka.close()
             self._waker.close()
+
+    def _cluster_id(self) -> str | None:
+        """As in this host's meta.properties; where they were not read yet, as it is on record."""
+        dirs = self._readers.log_dirs.latest.value or ()
+        found = next((each.cluster_id for each in dirs if each.cluster_id is not None), None)
+        return found if found is not None else self._supervisor.record.cluster_id
+
+    def _member_ids(self) -> tuple[int, ...]:
+        view = self._readers.coordination.latest.value
+        return () if view is None else tuple(member.node_id for member in view.members)
 
     def _registrations(self, policy: Policy) -> Registrations | None:
         if Role.BROKER not in policy.roles:

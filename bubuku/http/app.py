@@ -1,14 +1,14 @@
 """The ASGI application: routes by a table, each an exact path with GET and HEAD.
 
-Caller: uvicorn, in the HTTP thread; handlers never wait for anything, they render the last `Published`. The request is
-one of the project's two boundaries: an error of ours becomes a 500 document and a line in the log. Every error is a
-problem document {title, status, detail}. The health listener answers `HEALTH_PATHS` alone.
+Caller: uvicorn, in the HTTP thread; handlers never wait for anything, they render the last `Published` (and
+`http.safe_to_stop` awaits a thread of its own). The request is one of the project's two boundaries: an error of ours
+becomes a 500 document and a line in the log. Every error is a problem document {title, status, detail}. The health
+listener answers `HEALTH_PATHS` alone.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,15 +23,15 @@ from bubuku import metrics
 from bubuku.core.observation import About, Published
 from bubuku.http import documents
 from bubuku.http.cluster_document import cluster_document
+from bubuku.http.rendering import JSON, NO_STORE, json_response, rendered
+from bubuku.http.safe_to_stop import SAFE_TO_STOP, Ask, answering
 from bubuku.http.status_document import status_document
 
 HEALTH_PATHS = ("/livez", "/readyz", "/health")
-JSON = "application/json"
 PROBLEM = "application/problem+json"
-NO_STORE = {"cache-control": "no-store"}
 
 OK = Response(b'{"status":"ok"}\n', media_type=JSON, headers=NO_STORE)  # sent by any number of requests at once
-TITLES = {404: "no such path", 405: "method not allowed"}
+TITLES = {400: "bad request", 404: "no such path", 405: "method not allowed"}
 
 
 Probe = Callable[[Published | None, float, float], documents.Problem | None]
@@ -45,6 +45,7 @@ class Source:
     now: Callable[[], float]
     about: About
     started: float
+    safe_to_stop: Ask | None = None  # None: this server is not asked for verdicts
 
 
 def application(source: Source, health_port: int | None) -> ASGIApp:
@@ -98,7 +99,10 @@ def routes(source: Source) -> list[Route]:
         "/v1/cluster": cluster,
         "/metrics": scrape,
     }
-    return [Route(path, on_loop(handler), methods=["GET"]) for path, handler in table.items()]
+    found = [Route(path, on_loop(handler), methods=["GET"]) for path, handler in table.items()]
+    if source.safe_to_stop is not None:
+        found.append(Route(SAFE_TO_STOP, answering(source.safe_to_stop), methods=["GET"]))
+    return found
 
 
 def on_loop(handler: Callable[[Request], Response]) -> Callable[[Request], Any]:
@@ -133,14 +137,6 @@ def probe_response(source: Source, probe: Probe) -> Response:
     if trouble is None:
         return OK
     return Response(rendered(trouble), trouble["status"], media_type=PROBLEM, headers=NO_STORE)
-
-
-def rendered(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-def json_response(document: Mapping[str, Any], status: int = 200) -> Response:
-    return Response(rendered(document), status, media_type=JSON, headers=NO_STORE)
 
 
 def on_http_error(request: Request, error: Exception) -> Response:

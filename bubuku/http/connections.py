@@ -4,7 +4,8 @@ Caller: asyncio, in the HTTP thread. uvicorn itself has a keep-alive time-out al
 nothing, sends a byte now and then, or does not read its answer, would stay for ever. Here
 
 - an exchange (from the connection's start, or a request's first byte, to the answer's last byte handed to the kernel)
-  ends within `EXCHANGE_SECONDS`, else the connection is aborted;
+  ends within `EXCHANGE_SECONDS`, else the connection is aborted; a path whose answer has to be asked for elsewhere may
+  be given more, once a request;
 - a request's headers are at most `HEADER_BYTES`, else 400;
 - a listener has at most `CONNECTIONS` connections: one more, and the oldest that waits for its client is aborted.
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import h11
@@ -45,6 +46,7 @@ class BoundedProtocol(H11Protocol):
 
     exchange_seconds = EXCHANGE_SECONDS
     probe: Probe
+    patience: Mapping[str, float] = {}  # path → seconds; never changed
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -52,6 +54,7 @@ class BoundedProtocol(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._opened_at = self.loop.time()
         self._aborted = False
+        self._waited_for: object = None  # the cycle that was given its path's patience
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -73,6 +76,7 @@ class BoundedProtocol(H11Protocol):
         if self._deadline is None:
             self._arm()
         super().data_received(data)
+        self._be_patient()
 
     def on_response_complete(self) -> None:
         self._disarm()
@@ -80,6 +84,7 @@ class BoundedProtocol(H11Protocol):
         busy = self.cycle is not None and not self.cycle.response_complete
         if busy or self.transport.is_closing() or self.transport.get_write_buffer_size() > 0:
             self._arm()
+            self._be_patient()
 
     def timeout_keep_alive_handler(self) -> None:
         self.abort()
@@ -106,9 +111,19 @@ class BoundedProtocol(H11Protocol):
         self._aborted = True
         self.transport.abort()
 
-    def _arm(self) -> None:
+    def _arm(self, seconds: float | None = None) -> None:
         self._disarm()
-        self._deadline = self.loop.call_later(self.exchange_seconds, self.abort)
+        self._deadline = self.loop.call_later(self.exchange_seconds if seconds is None else seconds, self.abort)
+
+    def _be_patient(self) -> None:
+        """Once a request: more bytes of the same one earn it nothing."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle is self._waited_for:
+            return
+        seconds = self.patience.get(cycle.scope["path"])
+        if seconds is not None:
+            self._waited_for = cycle
+            self._arm(seconds)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
@@ -150,7 +165,10 @@ class BoundedProtocol(H11Protocol):
             min(idle, key=lambda c: c._opened_at).abort()  # `self` is idle, so there is one
 
 
-def bounded(exchange_seconds: float, probe: Probe) -> type[BoundedProtocol]:
-    """The protocol with this bound of an exchange, and of the pause between two, and these probes."""
-    fields = {"exchange_seconds": exchange_seconds, "probe": staticmethod(probe)}
+def bounded(exchange_seconds: float, probe: Probe, patience: Mapping[str, float]) -> type[BoundedProtocol]:
+    """The protocol with this bound of an exchange, and of the pause between two, and these probes.
+
+    `patience`: path → the bound in seconds that it has instead.
+    """
+    fields = {"exchange_seconds": exchange_seconds, "probe": staticmethod(probe), "patience": patience}
     return type("BoundedProtocol", (BoundedProtocol,), fields)

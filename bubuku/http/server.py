@@ -23,6 +23,7 @@ from bubuku.core.errors import UsageError
 from bubuku.core.observation import About, Published
 from bubuku.http.app import Source, application, probes
 from bubuku.http.connections import EXCHANGE_SECONDS, HEADER_BYTES, BoundedProtocol, bounded
+from bubuku.http.safe_to_stop import PATIENCE, Ask
 
 BACKLOG = 512
 STOP_SECONDS = 3.0
@@ -33,7 +34,7 @@ class HttpServer:
 
     `host`, `port`: the API's listener; port 0 takes a free one. `health_port`: None for no health listener.
     `now`: the same monotonic clock, seconds, as the supervisor's. `exchange_seconds`: the time that a client has for a
-    request and its answer.
+    request and its answer. `safe_to_stop`: who judges (asked in threads of its own); None: nobody here.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class HttpServer:
         health_port: int | None = None,
         health_host: str = "0.0.0.0",
         exchange_seconds: float = EXCHANGE_SECONDS,
+        safe_to_stop: Ask | None = None,
     ) -> None:
         self._api = (host, port)
         self._health = None if health_port is None else (health_host, health_port)
@@ -53,6 +55,7 @@ class HttpServer:
         self._now = now
         self._about = about
         self._exchange_seconds = exchange_seconds
+        self._safe_to_stop = safe_to_stop
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
         self.api_address: tuple[str, int] | None = None  # as bound, from `start` on
@@ -69,11 +72,11 @@ class HttpServer:
                 sockets[0].close()
                 raise
             self.health_address = address(sockets[1])
-        source = Source(self._published, self._now, self._about, started=self._now())
+        source = Source(self._published, self._now, self._about, self._now(), self._safe_to_stop)
         health_port = None if self.health_address is None else self.health_address[1]
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a client's faults are not the operator's
         self._server = Server(
-            configuration(application(source, health_port), bounded(self._exchange_seconds, probes(source)))
+            configuration(application(source, health_port), bounded(self._exchange_seconds, probes(source), PATIENCE))
         )
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": sockets}, name="http", daemon=True)
         self._thread.start()

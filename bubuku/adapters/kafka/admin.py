@@ -12,16 +12,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kafka.protocol.admin import DescribeQuorumRequest
 from kafka.protocol.metadata import ApiVersionsRequest
 
+from bubuku.adapters.kafka.evidence import Question, gather
 from bubuku.adapters.kafka.link import ClientSettings, Link, RefusedClientError
 from bubuku.adapters.kafka.messages import Metadata, decode_partitions
+from bubuku.adapters.kafka.quorum import DESCRIBE_QUORUM, quorum_request
 from bubuku.adapters.kafka.servers import Servers
 from bubuku.core.errors import TimedOutError, UnavailableError
+from bubuku.core.guard import Evidence
 from bubuku.core.model import Cluster, Partition
 
-_DESCRIBE_QUORUM = 55  # api key; only KRaft brokers offer it
 _QUORUM_SECONDS = 1.0  # who leads the quorum is worth so much waiting, while a controller is frozen
 
 
@@ -38,7 +39,7 @@ class KafkaAdmin:
         self, servers: Sequence[str], settings: ClientSettings | None = None, own_endpoint: str | None = None
     ) -> None:
         """`servers` and `own_endpoint` (our broker's listener) are "host:port". Raises UsageError."""
-        settings = settings or ClientSettings()
+        self._settings = settings = settings or ClientSettings()
         self._servers = Servers(servers, settings)
         self._own = None if own_endpoint is None else Link(own_endpoint, settings)
         self._lock = threading.Lock()
@@ -67,6 +68,13 @@ class KafkaAdmin:
             return False
         return True
 
+    def evidence(
+        self, stopping: frozenset[int], permitted: frozenset[int], cluster_id: str | None, deadline_seconds: float
+    ) -> Evidence:
+        """See `ports.Kafka.evidence`."""
+        question = Question(stopping, permitted, cluster_id)
+        return gather(self._servers.addresses(), self._settings, question, self._partitions, deadline_seconds)
+
     def close(self) -> None:
         self._servers.close()
         if self._own is not None:
@@ -87,20 +95,19 @@ class KafkaAdmin:
     def _partitions(self, topics: bytes) -> tuple[Partition, ...]:
         with self._lock:
             if topics != self._decoded.topics:
-                self._decoded = _Decoded(topics, decode_partitions(topics))
+                try:
+                    self._decoded = _Decoded(topics, decode_partitions(topics))
+                except ValueError as error:
+                    raise UnavailableError(f"Kafka's metadata cannot be read: {error}") from error
             return self._decoded.partitions
 
     def _controller(self, server: str, metadata: Metadata, until: float) -> int | None:
         """In KRaft metadata names any live broker as the controller, so the quorum's leader is asked for."""
         link = self._servers.link(server)
-        if not link.supports(_DESCRIBE_QUORUM):
+        if not link.supports(DESCRIBE_QUORUM):
             return metadata.controller_id
-        topic = DescribeQuorumRequest.TopicData(
-            topic_name="__cluster_metadata",
-            partitions=[DescribeQuorumRequest.TopicData.PartitionData(partition_index=0)],
-        )
         try:
-            answer = link.ask(DescribeQuorumRequest(topics=[topic]), min(until, time.monotonic() + _QUORUM_SECONDS))
+            answer = link.ask(quorum_request(), min(until, time.monotonic() + _QUORUM_SECONDS))
         except (UnavailableError, TimedOutError):
             return None
         leaders = [p.leader_id for t in answer.topics for p in t.partitions if p.error_code == 0]

@@ -53,6 +53,11 @@ class Servers:
         with self._lock:
             return exclude is None or self._learned.get(server, exclude) != exclude
 
+    def addresses(self) -> tuple[str, ...]:
+        """All servers that are known, "host:port"."""
+        with self._lock:
+            return tuple(dict.fromkeys([*self._learned, *self._bootstrap]))
+
     def metadata(self, exclude: int | None, until: float, all_topics: bool) -> tuple[str, Metadata]:
         """(who answered, the answer), by a broker other than `exclude` where one answers. Raises UnavailableError."""
         best: tuple[str, Metadata] | None = None
