@@ -99,7 +99,8 @@ class Daemon:
             rack=config.rack,
             started_epoch=self._clock.wall(),
         )
-        verdicts = Verdicts(self._kafka, self._cluster_id, frozenset, self._member_ids)
+        # no permit is kept yet, so nobody is in it
+        verdicts = Verdicts(self._kafka, self._cluster_id, permitted=frozenset, members=self._member_ids)
         self._http = HttpServer(
             config.api.host,
             config.api.port,
