@@ -26,8 +26,8 @@ WAKE_DELAY = 0.001
 STEP_DELAY = 0.05  # busy readers wake the loop so soon
 
 
-class DaemonKilled(BaseException):  # noqa: N818 - not an error: nothing in the daemon may catch it
-    """kill -9 between two writes."""
+class DaemonKilled(BaseException):
+    """kill -9 between two writes. Not an error: nothing in the daemon may catch it."""
 
 
 class SimDaemon:

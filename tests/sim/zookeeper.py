@@ -83,7 +83,7 @@ class MemberNode:
 
 
 class ZooKeeper:
-    """bubuku's part of ZooKeeper, and the sessions. Kafka's znodes are in `kafka_cluster`, which shares the sessions."""
+    """bubuku's part of ZooKeeper, and the sessions. Kafka's znodes are in `kafka_cluster`, which shares these."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

@@ -46,15 +46,14 @@ from tests.support.observations import (
     REGISTRATION,
     STARTED,
     after_end,
-    counted,
     empty_dir,
     ended,
     foreign,
     log_dir,
     meeting,
     observe,
-    ran,
     raised,
+    ran,
     read,
     record,
     running,
@@ -472,7 +471,7 @@ def test_desired_is_tried_again_after_a_while() -> None:
     memory, _ = decide(POLICY, watching(), obs)
     assert not acts(decide(POLICY, memory, replace(obs, now=NOW + 9))[1], RecordDesired)
     assert acts(decide(POLICY, memory, replace(obs, now=NOW + 10))[1], RecordDesired)
-    busy = {RecordDesired: Outcome(Result.RUNNING, NOW)}
+    busy: dict[type, Outcome] = {RecordDesired: Outcome(Result.RUNNING, NOW)}
     assert not acts(decide(POLICY, memory, replace(obs, now=NOW + 10, outcomes=busy))[1], RecordDesired)
 
 

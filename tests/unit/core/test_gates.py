@@ -32,8 +32,8 @@ from tests.support.observations import (
     meeting,
     observe,
     partition,
-    ran,
     raised,
+    ran,
     read,
     record,
     unread,
@@ -286,7 +286,7 @@ def test_dirs_are_marked_once_for_each_look() -> None:
     memory, stop = gates.dirs_marked(case(obs, memory=memory))
     assert stop is not None
     assert stop.actions == ()  # not seen yet
-    later = replace(obs, log_dirs=read(obs.log_dirs.value, NOW + 0.1), now=NOW + 1)
+    later = replace(obs, log_dirs=replace(obs.log_dirs, begun=NOW + 0.1), now=NOW + 1)
     _, stop = gates.dirs_marked(case(later, memory=memory))
     assert stop is not None
     assert stop.actions == (MarkDirs(("/b",)),)  # it failed
