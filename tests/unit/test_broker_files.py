@@ -499,7 +499,7 @@ def tool(host: Host, text: str, name: str = "kafka-storage.sh") -> None:
 
 
 def test_format_runs_the_storage_tool_on_the_rendered_file(host: Host) -> None:
-    tool(host, f'echo "$@" > {host.folder}/arguments')
+    tool(host, f'test -s "$5" && echo "$@" > {host.folder}/arguments')  # it reads the file, which nobody made before
     outcome = host.files(mode=Mode.KRAFT).format([str(path) for path in host.data], "the-id", 10)
     assert (outcome.result, outcome.detail) == (Result.DONE, "")
     assert outcome.ended is not None
