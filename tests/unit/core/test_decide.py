@@ -87,7 +87,9 @@ def saved(decision: Decision) -> Record | None:
         (10, False, 300.0),
         (10_000, False, 300.0),
         (1, True, 0.0),
-        (2, True, 1.0),
+        (3, True, 0.0),
+        (4, True, 1.0),
+        (5, True, 2.0),
     ],
 )
 def test_back_off(failures: int, served: bool, seconds: float) -> None:
@@ -98,17 +100,17 @@ def test_back_off(failures: int, served: bool, seconds: float) -> None:
     ("known", "memory", "end", "failures", "delay"),
     [
         (ran(), watching(), KILLED, 1, 0.0),  # served: started again at once
-        (ran(failures=1), watching(), KILLED, 2, 1.0),  # but not again and again
+        (ran(failures=3), watching(), KILLED, 4, 1.0),  # but not again and again
         (ran(failures=5), watching(served_since=ENDED - 700), KILLED, 1, 0.0),  # ten minutes of service forgive all
-        (ran(failures=5), watching(served_since=NOW - 599), KILLED, 6, 16.0),
+        (ran(failures=5), watching(served_since=NOW - 599), KILLED, 6, 4.0),
         (record(process=PROCESS), watching(served_since=None), ended(), 1, 1.0),
         (record(process=PROCESS, failures=3), watching(served_since=None), ended(), 4, 8.0),
         (ran(), Memory(), ended(watched=False), 1, 0.0),  # nobody watched: taken as a service that ended
-        (ran(failures=4), Memory(), ended(watched=False), 5, 8.0),
-        (ran(failures=4, counted=True), Memory(), ended(watched=False), 4, 4.0),  # our predecessor counted it
+        (ran(failures=4), Memory(), ended(watched=False), 5, 2.0),
+        (ran(failures=4, counted=True), Memory(), ended(watched=False), 4, 1.0),  # our predecessor counted it
         (ran(failures=4, stop_intent=True), watching(), ended(), 0, 0.0),  # we stopped it
-        (ran(failures=1), watching(failures=3), KILLED, 4, 4.0),  # the state file could not be written meanwhile
-        (ran(failures=2, counted=True), watching(process=OTHER), ended(identity=OTHER), 3, 2.0),  # an adopted one
+        (ran(failures=1), watching(failures=3), KILLED, 4, 1.0),  # the state file could not be written meanwhile
+        (ran(failures=4, counted=True), watching(process=OTHER), ended(identity=OTHER), 5, 2.0),  # an adopted one
     ],
 )
 def test_an_end_is_counted(known: Record, memory: Memory, end: Exit, failures: int, delay: float) -> None:
