@@ -24,7 +24,7 @@ $(READY): setup.py pyproject.toml
 venv: $(READY) ## the virtual environment alone, in .venv
 
 .PHONY: java
-java:
+java: ## make sure of Java 17 and Maven
 	@.ci/requirements java
 
 .PHONY: sandbox
@@ -48,8 +48,8 @@ unit: $(READY) ## unit tests alone
 	@$(PYTEST) tests/unit $(ARGS)
 
 .PHONY: sim
-sim: $(READY) ## the simulator; SEED=n replays one run
-	@$(if $(SEED),BUBUKU_SEED=$(SEED)) $(PYTEST) tests/sim $(ARGS)
+sim: $(READY) ## the simulator: SEEDS=n runs so many, SEED=n replays one
+	@$(BIN)/python -m tests.sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: story
 story: $(READY) ## the stories; S=name runs one, REWRITE=1 writes their transcripts anew
