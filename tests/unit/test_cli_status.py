@@ -27,7 +27,7 @@ from bubuku.cli.main import COMMANDS, LazyGroup, cli
 from bubuku.cli.status import cells, disk, duration, status_view
 from bubuku.core import errors
 from bubuku.core.errors import UnavailableError, UsageError
-from bubuku.core.model import BrokerState, ClusterView, Dated
+from bubuku.core.model import BrokerState, ClusterView
 from bubuku.core.observation import Decision, Observation, Published
 from bubuku.core.reasons import Reason
 from bubuku.http.server import HttpServer
@@ -139,9 +139,10 @@ def test_status_of_a_member_that_serves_without_being_listed(daemon: Daemon) -> 
 
 
 def test_status_does_not_judge_a_member_by_metadata_that_is_older_than_its_state(daemon: Daemon) -> None:
-    whole = make.cluster()
-    before = Dated(make.NOW - 200.0, ClusterView.of(replace(whole, brokers=whole.brokers[:2])))
-    daemon.shows(seen=make.observation(cluster=before))
+    listed = ClusterView.of(replace(make.cluster(), brokers=make.cluster().brokers[:2]))
+    fresh = make.member(3, since_epoch=make.EPOCH - 0.5)  # the metadata is 1 s old
+    meeting = make.coordination(make.member(1), make.member(2), fresh)
+    daemon.shows(seen=make.observation(cluster=make.dated(listed), coordination=make.dated(meeting)))
     assert "does not list it" not in run("status", "--api", daemon.url).stdout
 
 
