@@ -262,11 +262,11 @@ def test_a_log_of_before_the_end_says_nothing_of_it() -> None:
     assert passes(gates.lasting_failure, after_end(log=log))
 
 
-@pytest.mark.parametrize("source", ["log_dirs", "foreign"])
-def test_a_start_rests_on_no_old_look(source: str) -> None:
+@pytest.mark.parametrize(("source", "seconds"), [("log_dirs", 30), ("foreign", 10)])
+def test_a_start_rests_on_no_old_look(source: str, seconds: float) -> None:
     value = getattr(observe(), source)
-    assert passes(gates.looked_lately, observe(**{source: replace(value, begun=NOW - 30)}))
-    assert not passes(gates.looked_lately, observe(**{source: replace(value, begun=NOW - 30.1)}))
+    assert passes(gates.looked_lately, observe(**{source: replace(value, begun=NOW - seconds)}))
+    assert not passes(gates.looked_lately, observe(**{source: replace(value, begun=NOW - seconds - 0.1)}))
     assert not passes(gates.looked_lately, after_end(KILLED, **{source: replace(value, begun=LATE)}))
 
 
