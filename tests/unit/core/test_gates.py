@@ -155,56 +155,6 @@ def test_same_broker_waits_or_holds() -> None:
     )
 
 
-ACCEPTS = replace(POLICY, accept_empty=True)
-EMPTY = observe(log_dirs=read((empty_dir(),)))
-
-
-@pytest.mark.parametrize(
-    ("view", "passes_by", "said"),
-    [
-        (read(cluster(partition(2, (2, 3)))), True, ""),
-        (read(cluster(partition(2, (2, 3)), partition(3, (3,), replicas=(3,)))), True, ""),
-        (read(cluster(partition(-1, (1,)))), False, "no other in-sync replica lives of t-0"),
-        (read(cluster(partition(1, (1, 2)), brokers=(1, 3))), False, "no other in-sync replica lives"),
-        (read(cluster(partition(2, (2, 3)), cluster_id="x")), False, "is of Kafka cluster x"),
-        (read(cluster(partition(2, (2, 3))), NOW - 31), False, "no live broker answers"),
-        (unread(), False, "no live broker answers"),
-    ],
-)
-def test_accept_empty_is_guarded(view: Any, passes_by: bool, said: str) -> None:
-    stop = through(gates.same_broker, replace(EMPTY, cluster=view), ACCEPTS)
-    assert (stop is None) is passes_by
-    if stop is not None:
-        assert stop.reason is Reason.LOG_DIR_EMPTY
-        assert said in stop.sentence
-
-
-def test_accept_empty_is_for_the_first_start_alone() -> None:
-    safe = replace(EMPTY, cluster=read(cluster(partition(2, (2, 3)))))
-    assert stopped(gates.same_broker, safe, ACCEPTS, Memory(process=OTHER))[1] is Reason.LOG_DIR_EMPTY
-
-
-@pytest.mark.parametrize(
-    ("dirs", "reason"),
-    [
-        ((log_dir(marker="x"),), Reason.LOG_DIR_FOREIGN),
-        ((empty_dir(usable=False),), Reason.LOG_DIRS_FAILED),
-        ((), Reason.BAD_CONFIGURATION),
-        ((log_dir(cluster_id="x"),), Reason.CLUSTER_ID_MISMATCH),
-    ],
-)
-def test_accept_empty_accepts_nothing_but_empty(dirs: Any, reason: Reason) -> None:
-    safe = observe(log_dirs=read(dirs), cluster=read(cluster(partition(2, (2, 3)))))
-    assert stopped(gates.same_broker, safe, ACCEPTS)[1] is reason
-
-
-def test_accept_empty_writes_the_new_dirs_down() -> None:
-    obs = observe(log_dirs=read((empty_dir(marker="new"),)))
-    stop = through(gates.dirs_marked, obs, ACCEPTS)
-    assert stop is not None
-    assert [a.record.dirs for a in stop.actions if isinstance(a, Remember)] == [{"new": "/a"}]
-
-
 @pytest.mark.parametrize(
     ("view", "policy", "reason"),
     [
