@@ -16,7 +16,7 @@ help: ## this list
 $(READY): setup.py pyproject.toml
 	@python=$$(PYTHON="$(PYTHON)" .ci/requirements python) && \
 	  echo "bubuku: setting up $(VENV)" && \
-	  { [ -x $(BIN)/python ] || "$$python" -m venv $(VENV); } && \
+	  { $(BIN)/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear $(VENV); } && \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]' && \
 	  touch $@
 
@@ -37,7 +37,7 @@ test: $(READY) java ## every test, real Kafka and ZooKeeper included (T=tests/un
 
 .PHONY: test-fast
 test-fast: $(READY) ## the tests that need no JVM, under a minute
-	@$(PYTEST) -m "not jvm and not full" tests $(ARGS)
+	@$(PYTEST) -n auto -m "not jvm and not full" tests $(ARGS)
 
 .PHONY: test-full
 test-full: $(READY) java ## the whole matrix, under 90 minutes
