@@ -16,7 +16,7 @@ help: ## this list
 $(READY): setup.py pyproject.toml
 	@python=$$(PYTHON="$(PYTHON)" .ci/requirements python) && \
 	  echo "bubuku: setting up $(VENV)" && \
-	  { [ -x $(BIN)/python ] || "$$python" -m venv $(VENV); } && \
+	  { $(BIN)/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear $(VENV); } && \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]' && \
 	  touch $@
 
@@ -24,7 +24,7 @@ $(READY): setup.py pyproject.toml
 venv: $(READY) ## the virtual environment alone, in .venv
 
 .PHONY: java
-java:
+java: ## make sure of Java 17 and Maven
 	@.ci/requirements java
 
 .PHONY: sandbox
@@ -37,7 +37,7 @@ test: $(READY) java ## every test, real Kafka and ZooKeeper included (T=tests/un
 
 .PHONY: test-fast
 test-fast: $(READY) ## the tests that need no JVM, under a minute
-	@$(PYTEST) -m "not jvm and not full" tests $(ARGS)
+	@$(PYTEST) -n auto -m "not jvm and not full" tests $(ARGS)
 
 .PHONY: test-full
 test-full: $(READY) java ## the whole matrix, under 90 minutes
@@ -48,8 +48,8 @@ unit: $(READY) ## unit tests alone
 	@$(PYTEST) tests/unit $(ARGS)
 
 .PHONY: sim
-sim: $(READY) ## the simulator; SEED=n replays one run
-	@$(if $(SEED),BUBUKU_SEED=$(SEED)) $(PYTEST) tests/sim $(ARGS)
+sim: $(READY) ## the simulator: SEEDS=n runs so many, SEED=n replays one
+	@$(BIN)/python -m tests.sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: story
 story: $(READY) ## the stories; S=name runs one, REWRITE=1 writes their transcripts anew

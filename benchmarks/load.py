@@ -104,8 +104,8 @@ class Load:
         self.settle(end)
         first = max(0, bisect_left(self.acks, begin) - 1)
         acks = self.acks[first : bisect_right(self.acks, end) + 1].tolist()
-        gaps = [(later - earlier, earlier) for earlier, later in pairwise(acks)]
-        longest, at = max(gaps, default=(end - begin, begin))
+        acks = [begin] * (not acks or acks[0] > begin) + acks + [end] * (not acks or acks[-1] < end)
+        longest, at = max((later - earlier, earlier) for earlier, later in pairwise(acks))
         latencies, failed = [], 0
         for sequence in range(bisect_right(self.sent, end)):
             done = self.done[sequence]

@@ -40,8 +40,13 @@ class Effects:
                 return False
             self._outcomes[kind] = Outcome(Result.RUNNING, now)
         thread = threading.Thread(target=self._run, args=(kind, action, now), name=f"do-{kind.__name__}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the host has no room for one more thread
+            with self._lock:
+                self._outcomes[kind] = Outcome(Result.FAILED, now, now, f"not begun: {error}")
+            return False
         self._threads[kind] = thread
-        thread.start()
         return True
 
     def stop(self, deadline_seconds: float) -> None:

@@ -110,7 +110,7 @@ def goings_on(document: dict[str, Any]) -> list[str]:
     for row in rows:
         if row["state"] != "serving":
             lines.append(f"{name(row)}: {row['sentence']}")
-        elif row["registered"] is False and "broker" in row["roles"]:
+        elif row["registered"] is False and "broker" in row["roles"] and not _since_the_metadata(row, document):
             lines.append(f"{name(row)}: its daemon says that it serves, but Kafka's metadata does not list it")
     metadata, coordination = document["metadata"], document["coordination"]
     if not metadata["known"]:
@@ -123,6 +123,12 @@ def goings_on(document: dict[str, Any]) -> list[str]:
     if coordination["original_daemons"]:
         lines.append("daemons of the original bubuku are at work in this cluster")
     return lines
+
+
+def _since_the_metadata(row: dict[str, Any], document: dict[str, Any]) -> bool:
+    """Whether the broker came to its state after Kafka's metadata was read: the next reading will know it."""
+    age, since = document["metadata"]["age_seconds"], row["since_epoch"]
+    return age is not None and since is not None and since > document["at_epoch"] - age
 
 
 def partitions(document: dict[str, Any]) -> str:

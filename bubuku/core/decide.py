@@ -30,6 +30,7 @@ from bubuku.core.observation import Decision, Observation, Policy
 from bubuku.core.reasons import Reason
 
 SERVICE_THAT_RESETS_SECONDS = 600.0
+FREE_ENDS_AFTER_SERVICE = 3  # a broker that served is wanted back at once; one that ends again and again is a loop
 LONGEST_BACK_OFF_SECONDS = 300.0
 STALL_GRACE_SECONDS = 30.0
 RETRY_SECONDS = 10.0
@@ -68,14 +69,14 @@ def check(before: BrokerState, decision: Decision, obs: Observation) -> None:
 
 
 def back_off_seconds(failures: int, served: bool) -> float:
-    """Delay before the next start after the `failures`-th end in a row; the first end after service costs nothing.
+    """Delay before the next start after the `failures`-th end in a row. The first three after service cost nothing.
 
     >>> [back_off_seconds(n, served=False) for n in (1, 2, 3, 10)]
     [1.0, 2.0, 4.0, 300.0]
-    >>> [back_off_seconds(n, served=True) for n in (1, 2, 3)]
-    [0.0, 1.0, 2.0]
+    >>> [back_off_seconds(n, served=True) for n in (1, 2, 3, 4, 5)]
+    [0.0, 0.0, 0.0, 1.0, 2.0]
     """
-    level = failures - 1 if served else failures
+    level = failures - FREE_ENDS_AFTER_SERVICE if served else failures
     return min(LONGEST_BACK_OFF_SECONDS, 2.0 ** (min(level, 20) - 1)) if level > 0 else 0.0
 
 

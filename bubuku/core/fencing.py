@@ -109,6 +109,9 @@ def old_registration(case: Case) -> tuple[Memory, Stop | None]:
         return memory, None
     since = memory.session_since if memory.session_since is not None else obs.now
     memory = replace(memory, session_since=since)
+    sent = memory.fence_sent_at
+    if own == fence_target(case) and (sent is None or obs.now - sent >= FENCE_RETRY_SECONDS):
+        return _send_fence(replace(case, memory=memory), own)  # ZooKeeper is back, or what was sent was lost
     if obs.now - since > 2 * case.policy.session_timeout:
         sentence = f"node id {case.node_id} stays registered at {', '.join(own.endpoints)}: another broker uses this id"
         return memory, held(Reason.MEMBER_ELSEWHERE, sentence)

@@ -18,7 +18,8 @@ from bubuku.core.model import BrokerState, Role
 from bubuku.core.reasons import Reason
 
 READING_PATIENCE_SECONDS = 5.0
-READING_AGE_SECONDS = 30.0  # what a start rests on is not older
+READING_AGE_SECONDS = 30.0  # what a start rests on is not older…
+PROCESSES_AGE_SECONDS = 10.0  # …nor what it knows of other processes, which come and go faster than disks
 FORMAT_RETRY_SECONDS = 30.0
 EXECUTE_RETRY_SECONDS = 10.0
 FULL_BYTES = 16 << 20  # below this much free space Kafka cannot be expected to start
@@ -59,8 +60,8 @@ def readings(case: Case) -> tuple[Memory, Stop | None]:
 def looked_lately(case: Case) -> tuple[Memory, Stop | None]:
     """What the start rests on is of after the end, and not old: a disk may vanish while a start is waited for."""
     obs = case.obs
-    oldest = min(obs.log_dirs.begun, obs.foreign.begun)
-    if min(oldest, obs.log.begun) < case.ended_at or oldest < obs.now - READING_AGE_SECONDS:
+    fresh = min(obs.log_dirs.begun + READING_AGE_SECONDS, obs.foreign.begun + PROCESSES_AGE_SECONDS)
+    if min(obs.log_dirs.begun, obs.foreign.begun, obs.log.begun) < case.ended_at or fresh < obs.now:
         return case.memory, wait(case.memory.cause, "looking at the log dirs and the other processes again")
     return case.memory, None
 

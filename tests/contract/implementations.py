@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from tests.contract import real_kafka, real_zookeeper
+from tests.contract import real_kafka, real_zookeeper, simulated
 
 
 class Factory(Protocol):
@@ -27,9 +27,15 @@ class Implementation:
     jvm: bool = True
 
 
-MEETING = [Implementation("zookeeper", real_zookeeper.meeting)]
-ZNODES = [Implementation("zookeeper", real_zookeeper.znodes)]
-KRAFT = [Implementation("kraft", real_kafka.kraft_registrations)]
+MEETING = [
+    Implementation("simulated", simulated.meeting, jvm=False),
+    Implementation("zookeeper", real_zookeeper.meeting),
+]
+ZNODES = [Implementation("simulated", simulated.znodes, jvm=False), Implementation("zookeeper", real_zookeeper.znodes)]
+KRAFT = [
+    Implementation("simulated-kraft", simulated.kraft, jvm=False),
+    Implementation("kraft", real_kafka.kraft_registrations),
+]
 KAFKA = [Implementation("kafka-3.9", real_kafka.zookeeper_mode), Implementation("kafka-4", real_kafka.kraft_mode)]
 JMX = [Implementation("kafka-4", real_kafka.jmx)]
 

@@ -236,6 +236,8 @@ C = TypeVar("C", bound=_Cluster)
 
 
 def _ready(world: C) -> C:
-    for node_id in world.cluster.servers:
-        world.wait(lambda n=node_id: world.registered(n), START_SECONDS, f"broker {node_id} to register")
+    def all_registered() -> bool:
+        return all(world.registered(node_id) for node_id in world.cluster.servers)
+
+    world.wait(all_registered, START_SECONDS, "all brokers to register")
     return world

@@ -43,8 +43,7 @@ class TestMembers:
         one, two = world.daemon(), world.daemon()
         one.publish(HERE, 3.0)
         two.publish(THERE, 3.0)
-        for port in (one, two):
-            world.wait(lambda p=port: members(p) == [HERE, THERE], 5, "both members")
+        world.wait(lambda: members(one) == members(two) == [HERE, THERE], 5, "both members")
         assert one.view(1, 3.0).member_owner == HERE.instance
         assert one.view(2, 3.0).member_owner == THERE.instance
         assert one.view(3, 3.0).member_owner is None

@@ -14,7 +14,8 @@ IMPLEMENTATIONS = implementations.ZNODES + implementations.KRAFT
 
 
 def own_of(world: RegistrationWorld, port: Registrations) -> Registration:
-    view: RegistrationView = world.wait(lambda: _with_own(port.view(3.0)), 15, "our registration")
+    view = world.wait(lambda: _with_own(port.view(3.0)), 15, "our registration")
+    assert view is not None
     assert view.own is not None
     return view.own
 

@@ -33,7 +33,8 @@ def main() -> int:
     for each in sorted(broken, key=lambda each: each.seed)[:20]:
         print(f"seed {each.seed}: {each.broken}\n    replay: python -m tests.sim --seed {each.seed}")
     print(
-        f"{chosen.seeds} seeds, {len(broken)} broken, {events} events, {took:.1f} s ({60 * chosen.seeds / took:.0f} a minute)"
+        f"{chosen.seeds} seeds, {len(broken)} broken, {events} events, {took:.1f} s"
+        f" ({60 * chosen.seeds / took:.0f} a minute)"
     )
     return 1 if broken else 0
 

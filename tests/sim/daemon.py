@@ -26,8 +26,8 @@ WAKE_DELAY = 0.001
 STEP_DELAY = 0.05  # busy readers wake the loop so soon
 
 
-class DaemonKilled(BaseException):  # noqa: N818 - not an error: nothing in the daemon may catch it
-    """kill -9 between two writes."""
+class DaemonKilled(BaseException):
+    """kill -9 between two writes. Not an error: nothing in the daemon may catch it."""
 
 
 class SimDaemon:
@@ -48,7 +48,7 @@ class SimDaemon:
         self.slow = MemorySlow(self)
         self.readings = MemoryReadings(self)
         self._next: float | None = None
-        self._shown: tuple[BrokerState, Reason] | None = None
+        self._shown: tuple[BrokerState, Reason, tuple[str, ...]] | None = None
         self.supervisor = Supervisor(
             policy=self._policy,
             process=self.process,
@@ -152,9 +152,10 @@ class SimDaemon:
 
     def _tell(self, published: Published) -> None:
         decision = published.decision
-        names = [type(a).__name__ for a in decision.actions if not isinstance(a, Remember)]
-        shown = (decision.state, decision.reason)
-        if shown == self._shown and not names:
+        names = tuple(type(a).__name__ for a in decision.actions if not isinstance(a, Remember))
+        shown = (decision.state, decision.reason, names)
+        same = self._shown is not None and shown[:2] == self._shown[:2]
+        if shown == self._shown or (same and not names):
             return
         self._shown = shown
         done = f" → {', '.join(names)}" if names else ""

@@ -20,7 +20,7 @@ class Engine:
         self.time = 0.0
         self.events_run = 0
         self.lines: list[tuple[float, str, str]] = []
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._queue: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
 
     def now(self) -> float:
@@ -29,12 +29,12 @@ class Engine:
     def wall(self) -> float:
         return EPOCH + self.time
 
-    def at(self, when: float, act: Callable[[], None]) -> None:
+    def at(self, when: float, act: Callable[[], object]) -> None:
         """Run `act` at `when`; what is in the past runs next."""
         self._count += 1
         heapq.heappush(self._queue, (max(when, self.time), self._count, act))
 
-    def after(self, seconds: float, act: Callable[[], None]) -> None:
+    def after(self, seconds: float, act: Callable[[], object]) -> None:
         self.at(self.time + seconds, act)
 
     def run_until(self, end: float, done: Callable[[], bool] | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from bubuku.core.model import BrokerState, Mode
 from tests.sim.host import Host, Volume
@@ -133,7 +134,7 @@ def power_cut(world: World, rng: random.Random, host: Host) -> None:
     world.zookeeper.set_up(False)
     _later(world, rng, 1.0, 20.0, lambda: world.zookeeper.set_up(True))
     for each in world.hosts:
-        _later(world, rng, 1.0, 20.0, lambda each=each: world.host_up(each))  # type: ignore[misc]
+        _later(world, rng, 1.0, 20.0, partial(world.host_up, each))
 
 
 def suspend(world: World, rng: random.Random, host: Host) -> None:
@@ -159,7 +160,7 @@ def expire_session(world: World, rng: random.Random, host: Host) -> None:
 
 
 def dirs_come_up_empty(world: World, rng: random.Random, host: Host) -> None:
-    """A reboot after which a volume is not mounted. What is on record nowhere yet cannot be known, and is left alone."""
+    """A reboot after which a volume is not mounted. What is on record nowhere yet is left alone: nobody could know."""
     here = {volume.marker for volume in host.fstab.values()}
     kept = set(host.record.dirs) if host.record is not None else set()
     desired = world.zookeeper.known_desired(host.node_id)
@@ -216,7 +217,11 @@ def wipe_zookeeper(world: World, rng: random.Random, host: Host) -> None:
 def slow_reader(world: World, rng: random.Random, host: Host) -> None:
     source = rng.choice(sorted(PACES))
     host.slow[source] = rng.choice((0.5, 3.0, 20.0))
-    _later(world, rng, 1.0, 60.0, lambda: host.slow.pop(source, None))
+
+    def hasten() -> None:
+        host.slow.pop(source, None)
+
+    _later(world, rng, 1.0, 60.0, hasten)
 
 
 def bad_settings(world: World, rng: random.Random, host: Host) -> None:

@@ -49,6 +49,7 @@ class KafkaCluster:
     controller: int | None = None
     controller_session: Session | None = None
     min_isr: int = 1
+    elects_controller: bool = True  # False: a test says who is the controller
     _due: bool = False
 
     def __post_init__(self) -> None:
@@ -79,7 +80,7 @@ class KafkaCluster:
             if self.entries.get(process.node_id) is entry:
                 self.remove(entry)
             if self.controller_session is session:
-                self._controller_gone()
+                self.depose()
             process.session_ended()
 
         session = self.sessions.open(SESSION_SECONDS[self.mode], expired)
@@ -91,7 +92,7 @@ class KafkaCluster:
             registration = Registration(process.node_id, (process.host.endpoint,), czxid, session.number, content)
         entry = Entry(registration, session, process)
         self.entries[process.node_id] = entry
-        if self.mode is Mode.ZOOKEEPER and self.controller is None:
+        if self.mode is Mode.ZOOKEEPER and self.controller is None and self.elects_controller:
             self.controller, self.controller_session = process.node_id, session
         self.changed()
         return True
@@ -113,13 +114,14 @@ class KafkaCluster:
         controls = self.mode is Mode.ZOOKEEPER and self.controller_session is entry.session
         self.remove(entry)
         if controls:
-            self._controller_gone()
+            self.depose()
 
-    def _controller_gone(self) -> None:
+    def depose(self) -> None:
+        """`/controller` goes; another one is elected shortly."""
         self.controller = self.controller_session = None
 
         def elect() -> None:
-            if self.controller is None and self.sessions.up:
+            if self.controller is None and self.sessions.up and self.elects_controller:
                 alive = [e for e in self.entries.values() if e.process.alive and not e.process.suspended]
                 if alive:
                     self.controller, self.controller_session = alive[0].registration.node_id, alive[0].session

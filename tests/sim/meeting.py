@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from bubuku.adapters.zookeeper import documents
 from bubuku.core.actions import Outcome, Result
 from bubuku.core.errors import RefusedError, UnavailableError
 from bubuku.core.model import Cluster, CoordinationView, Desired, Member, Mode, Registration, RegistrationView
@@ -69,18 +70,23 @@ class MemoryCoordination:
             self._last = replace(self._last, connected=False, session_id=None)
             return self._last
         zookeeper = self._zookeeper
-        owner = zookeeper.members.get(node_id) if node_id is not None else None
-        marker = zookeeper.marker
+        spoilt = zookeeper.spoilt
+        readable = {n: node.member for n, node in zookeeper.members.items() if ("members", n) not in spoilt}
+        owner = None
+        if node_id is not None and node_id in zookeeper.members:
+            owner = readable[node_id].instance if node_id in readable else "?"
+        known = node_id is not None and ("desired", node_id) not in spoilt
+        marker = zookeeper.marker if ("marker",) not in spoilt else None
         self._last = CoordinationView(
             connected=True,
             session_id=session.number,
-            members=tuple(node.member for _, node in sorted(zookeeper.members.items())),
-            member_owner=owner.member.instance if owner is not None else None,
-            desired=zookeeper.desired.get(node_id) if node_id is not None else None,
-            desired_read=node_id is not None,
+            members=tuple(member for _, member in sorted(readable.items())),
+            member_owner=owner,
+            desired=zookeeper.desired.get(node_id) if known and node_id is not None else None,
+            desired_read=known,
             marker=marker[0] if marker is not None else None,
             marker_cluster_id=marker[1] if marker is not None else None,
-            marker_read=True,
+            marker_read=("marker",) not in spoilt,
             predecessor_v1=zookeeper.v1_daemon,
         )
         return self._last
@@ -90,14 +96,25 @@ class MemoryCoordination:
         if session is None:
             raise UnavailableError("ZooKeeper does not answer")
         standing = self._zookeeper.members.get(member.node_id)
+        if standing is not None and standing.session is session and not self._worth_writing(standing.member, member):
+            return
         if standing is not None and standing.member.instance != member.instance:
             raise RefusedError(f"the daemon of {standing.member.host} owns members/{member.node_id}")
         self._zookeeper.members[member.node_id] = MemberNode(session, member)
+        self._zookeeper.spoilt.discard(("members", member.node_id))
+        self._zookeeper.writes += 1
+
+    def _worth_writing(self, old: Member, new: Member) -> bool:
+        spoilt = ("members", new.node_id) in self._zookeeper.spoilt
+        return spoilt or documents.worth_writing(old, new)
 
     def record_desired(self, node_id: int, desired: Desired, deadline_seconds: float) -> Outcome:
         now = self._zookeeper.engine.now()
         if self._connected() is None:
             return Outcome(Result.FAILED, now, now, "ZooKeeper does not answer")
+        if ("desired", node_id) in self._zookeeper.spoilt:
+            return Outcome(Result.FAILED, now, now, f"desired/{node_id} cannot be read")
+        self._zookeeper.writes += 1
         self._zookeeper.desired[node_id] = Desired(dict(desired.dirs), desired.cluster_id)
         return Outcome(Result.DONE, now, now)
 
@@ -106,6 +123,8 @@ class MemoryCoordination:
         now = zookeeper.engine.now()
         if self._connected() is None:
             return Outcome(Result.FAILED, now, now, "ZooKeeper does not answer")
+        if ("marker",) in zookeeper.spoilt:
+            return Outcome(Result.REFUSED, now, now, "the marker cannot be read")
         created = zookeeper.marker is None
         if zookeeper.marker is None:
             zookeeper.marker = (f"root-{zookeeper.next_zxid()}", cluster_id)
@@ -120,6 +139,7 @@ class MemoryRegistrations:
 
     def __init__(self, cluster: KafkaCluster, host: Host, node_id: Callable[[], int | None]) -> None:
         self._cluster, self._host, self._node_id = cluster, host, node_id
+        self._raised: dict[int, int] = {}  # node id → version of its fence, as of our last acknowledged raise
 
     def view(self, deadline_seconds: float) -> RegistrationView:
         cluster, node_id = self._cluster, self._node_id()
@@ -136,10 +156,11 @@ class MemoryRegistrations:
     def raise_fence(self, node_id: int, deadline_seconds: float) -> Outcome:
         now = self._cluster.engine.now()
         if self._cluster.mode is Mode.ZOOKEEPER:
+            self._raised.pop(node_id, None)
             if not self._cluster.zookeeper.up:
-                return Outcome(Result.FAILED, now, now, "ZooKeeper does not answer")
+                return Outcome(Result.UNKNOWN, now, now, "ZooKeeper does not answer")
             fences = self._cluster.zookeeper.fences
-            fences[node_id] = fences.get(node_id, 0) + 1
+            self._raised[node_id] = fences[node_id] = fences.get(node_id, 0) + 1
         return Outcome(Result.DONE, now, now)
 
     def fence(self, expected: Registration, deadline_seconds: float) -> Outcome:
@@ -155,12 +176,21 @@ class MemoryRegistrations:
         if zookeeper and None in (expected.czxid, expected.owner, expected.content):
             return Outcome(Result.REFUSED, now, now, "the expected registration has nothing to compare")
         standing = cluster.entries.get(expected.node_id)
-        version = cluster.zookeeper.fences.get(expected.node_id, 0)
+        version = self._raised.get(expected.node_id, cluster.zookeeper.fences.get(expected.node_id, 0))
+        controls = cluster.controller_session is not None and cluster.controller_session.number == expected.owner
+        if standing is None and controls:
+            return self._depose_alone
         if standing is None:
             return Outcome(Result.DONE, now, now, "its registration was already gone")
         if standing.registration != expected:
             return Outcome(Result.REFUSED, now, now, "another registration stands")
         return lambda: self._commit(standing, version)
+
+    def _depose_alone(self) -> Outcome:
+        """Whatever removed the registration alone, the dead controller must not stay."""
+        now = self._cluster.engine.now()
+        self._cluster.depose()
+        return Outcome(Result.DONE, now, now, "deleted: controller")
 
     def _commit(self, seen: Entry, version: int) -> Outcome:
         cluster, now = self._cluster, self._cluster.engine.now()

@@ -38,12 +38,15 @@ class Source:
         self.pending: tuple[float, Dated[Any]] | None = None
         self.begun = float("-inf")
         self.wanted = True
+        self.awaited = False  # the reading under way tells something new, or was asked for
 
     def advance(self, now: float, pace: float, latency: float) -> float | None:
-        """Publish what has ended, begin what is due. When a reading that somebody waits for will be there, or None."""
+        """Publish what has ended, begin what is due. When a reading will be there that wakes the loop; None: none."""
         if self.pending is not None and self.pending[0] <= now:
             self.latest, self.pending = self.pending[1], None
-        if self.pending is not None or not (self.wanted or now - self.begun >= pace):
+        if self.pending is not None:
+            return self.pending[0] if self.awaited else None
+        if not (self.wanted or now - self.begun >= pace):
             return None
         woken, self.wanted = self.wanted, False
         self.begun = now
@@ -53,7 +56,8 @@ class Source:
             reading = Dated(now, None, str(error))
         self.pending = (now + latency, reading)
         changed = reading.value != self.latest.value or reading.error != self.latest.error
-        return now + latency if woken or changed else None
+        self.awaited = woken or changed
+        return now + latency if self.awaited else None
 
 
 class MemoryReadings:

@@ -1,14 +1,16 @@
-"""One seed: a cluster drawn from it, a phase of faults in which nothing bad may happen, a quiet one that must end well."""
+"""One seed: a cluster drawn from it, a phase of faults in which nothing bad may happen, one that must end well."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 
 from bubuku.core.model import Mode
 from tests.sim.checkers import CHECKERS
 from tests.sim.events import RuleBrokenError
 from tests.sim.faults import Faults
+from tests.sim.host import Host
 from tests.sim.world import Shape, World
 
 END_SECONDS = 500.0  # the longest back-off, two sessions, a slow recovery
@@ -74,10 +76,10 @@ def _phases(world: World, rng: random.Random) -> None:
         raise RuleBrokenError("after all served: " + "; ".join(_why(world, host) for host in late))
 
 
-def _why(world: World, host: object) -> str:
-    daemon = world.daemons[host]  # type: ignore[index]
+def _why(world: World, host: Host) -> str:
+    daemon = world.daemons[host]
     said = "has no daemon" if daemon is None or daemon.decision is None else daemon.decision.sentence
-    return f"{getattr(host, 'name', host)} does not serve {END_SECONDS:.0f} s after everything was mended: {said}"
+    return f"{host.name} does not serve {END_SECONDS:.0f} s after everything was mended: {said}"
 
 
 def _take_over(world: World, rng: random.Random) -> None:
@@ -86,4 +88,4 @@ def _take_over(world: World, rng: random.Random) -> None:
         if world.mode is Mode.ZOOKEEPER or all(v.holds_data for v in host.mounts.values()):
             world.start_kafka_by_hand(host)
         host.settings.adopt_running = rng.random() < 0.7
-        world.engine.after(rng.uniform(3.0, 15.0), lambda host=host: world.start_daemon(host))  # type: ignore[misc]
+        world.engine.after(rng.uniform(3.0, 15.0), partial(world.start_daemon, host))

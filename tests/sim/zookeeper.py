@@ -83,7 +83,7 @@ class MemberNode:
 
 
 class ZooKeeper:
-    """bubuku's part of ZooKeeper, and the sessions. Kafka's znodes are in `kafka_cluster`, which shares the sessions."""
+    """bubuku's part of ZooKeeper, and the sessions. Kafka's znodes are in `kafka_cluster`, which shares these."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -94,6 +94,8 @@ class ZooKeeper:
         self.marker: tuple[str, str | None] | None = None
         self.zxid = 100
         self.v1_daemon = False
+        self.writes = 0
+        self.spoilt: set[tuple[str | int, ...]] = set()  # documents that cannot be read, by their path
         self._stored: tuple[dict[int, Desired], dict[int, int], tuple[str, str | None] | None] | None = None
 
     @property
@@ -117,6 +119,7 @@ class ZooKeeper:
         """bubuku's root is lost (a restore from nothing). `restore` brings it back."""
         if self._stored is None:
             self.engine.say("zookeeper", "bubuku's root is wiped")
+            self.spoilt.clear()
             self._stored = (self.desired, self.fences, self.marker)
             self.desired, self.fences, self.marker = {}, {}, None
             for node in list(self.members.values()):

@@ -107,6 +107,9 @@ class KafkaServer:
             return False
         return True
 
+    def describe(self) -> str:
+        return f"Kafka {self.node_id} to listen:\n{self.last_lines()}"
+
     def last_lines(self) -> str:
         lines: list[str] = []
         for path in (self.log_file, self.folder / "stdout"):
@@ -167,7 +170,7 @@ class KafkaCluster:
     def wait_listening(self, node_ids: Iterable[int]) -> None:
         for node_id in node_ids:
             server = self.servers[node_id]
-            wait_for(server.listens, START_SECONDS, lambda s=server: f"Kafka {s.node_id} to listen:\n{s.last_lines()}")
+            wait_for(server.listens, START_SECONDS, server.describe)
 
     def stop(self) -> None:
         """Tests need no clean end."""

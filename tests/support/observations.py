@@ -1,8 +1,7 @@
 """Literal observations for tests of the core: broker 1 of a ZooKeeper-mode cluster, at rest, nothing wrong.
 
-Callers: tests/unit/core, tests of the supervisor. `observe()` is a host whose Kafka is not running and may be started at
-once; `running()` one whose Kafka serves. Both take the fields to change by name. All readings were begun at `NOW`, ends
-were at `ENDED`, before.
+Callers: tests/unit/core. `observe()` is a host whose Kafka is not running and may be started at once; `running()` one
+whose Kafka serves. Both take the fields to change by name. All readings were begun at `NOW`, ends were at `ENDED`.
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ def ended(**changes: Any) -> Exit:
 
 
 def observe(**changes: Any) -> Observation:
-    """Nothing runs, nothing ever did in this daemon's life, and nothing stands in the way but the fence to be raised."""
+    """Nothing runs, nothing ever did in this daemon's life, and nothing stands in the way but the fence's raise."""
     usual = Observation(
         now=NOW,
         record=record(),

@@ -92,6 +92,7 @@ class BrokerFiles:
         return foreign.find(paths, properties.listeners(parsed), ours, self._settings.instance)
 
     def format(self, paths: Sequence[str], cluster_id: str, deadline_seconds: float) -> Outcome:
+        self.render()  # the storage tool reads what Kafka will be started on
         return storage.format_dirs(self._settings, [Path(path) for path in paths], cluster_id, deadline_seconds)
 
     def _wanted(self, found_id: int | None) -> str:

@@ -64,7 +64,7 @@ class Servers:
         asked: list[str] = []
         errors: list[str] = []
         while time.monotonic() < until:
-            left = [server for server in self._candidates(exclude) if server not in asked]
+            left = [server for server in self.candidates(exclude) if server not in asked]
             if not left or (best is not None and not self.is_other(left[0], exclude)):
                 break
             server = left[0]
@@ -83,7 +83,7 @@ class Servers:
         self.prefer(best[0])
         return best
 
-    def _candidates(self, exclude: int | None) -> list[str]:
+    def candidates(self, exclude: int | None) -> list[str]:
         """Whom to ask, best first: who is known to be another broker, the unknown, the excluded; who answered last."""
         with self._lock:
             known, last = self._learned, self._last_good

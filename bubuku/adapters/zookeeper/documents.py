@@ -138,4 +138,6 @@ def _optional_int(found: Mapping[str, Any], key: str) -> int | None:
 
 def _number(found: Mapping[str, Any], key: str) -> float:
     value = found.get(key)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    if isinstance(value, float):
+        return value
+    return float(value) if isinstance(value, int) and abs(value) < 2**53 else 0.0

@@ -38,6 +38,10 @@ from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
 from bubuku.core.errors import TimedOutError, UnavailableError, UsageError
 
 _LOG = logging.getLogger(__name__)
+
+# At debug level kazoo logs what it sends, credentials included; below ERROR, a line for each try of an absent server.
+logging.getLogger("kazoo").setLevel(logging.ERROR)
+
 _REVIVE_SECONDS = 10.0  # a client that has had no connection loop for so long is replaced
 _EXPECTED = (NoNodeError, NodeExistsError, BadVersionError, NotEmptyError)  # answers that callers act upon
 
@@ -245,7 +249,9 @@ class Session:
             self._client = self._build()
             self._opened_at = time.monotonic()
             self._client.start_async()
-        _LOG.warning("the ZooKeeper client for %s had given up; a new one tries again", self._settings.hosts)
+        _LOG.warning(
+            "ZooKeeper at %s refuses our credentials, or its address cannot be used; trying again", self._settings.hosts
+        )
         _end(client, 0.0)
 
 

@@ -15,7 +15,9 @@ def back_off(world: World) -> None:
         daemon = world.daemons[event.host] if isinstance(event, Started | Ended) else None
         if isinstance(event, Ended):
             count, _, seen_by = failed.get(event.host, (0, 0.0, daemon))
-            same = daemon is not None and daemon is seen_by and event.process.instance is not None
+            record = event.host.record
+            known = record is not None and record.process == event.process.identity
+            same = known and daemon is not None and daemon is seen_by and event.process.instance is not None
             if same and daemon is not None and not event.process.served_once and not daemon.terminating:
                 failed[event.host] = (count + 1, world.engine.now(), daemon)
             else:

@@ -187,6 +187,9 @@ def test_a_fence_makes_the_last_raise_void() -> None:
     assert memory.raise_sent_at is None
 
 
+NO_FENCE = replace(POLICY, instant_failover=False)
+
+
 def standing(own: Registration | None, begun: float = NOW) -> Dated[RegistrationView]:
     return read(RegistrationView(own, 2), begun)
 
@@ -195,9 +198,14 @@ def standing(own: Registration | None, begun: float = NOW) -> Dated[Registration
     ("policy", "registration", "memory", "reason"),
     [
         (POLICY, standing(None), Memory(), None),
-        (POLICY, standing(REGISTRATION), Memory(), Reason.OLD_SESSION),
-        (POLICY, standing(REGISTRATION), Memory(session_since=NOW - 36), Reason.OLD_SESSION),
-        (POLICY, standing(REGISTRATION), Memory(session_since=NOW - 36.1), Reason.MEMBER_ELSEWHERE),
+        (NO_FENCE, standing(REGISTRATION), Memory(), Reason.OLD_SESSION),
+        (NO_FENCE, standing(REGISTRATION), Memory(session_since=NOW - 36), Reason.OLD_SESSION),
+        (NO_FENCE, standing(REGISTRATION), Memory(session_since=NOW - 36.1), Reason.MEMBER_ELSEWHERE),
+        # ZooKeeper is back, or what was sent was lost: told once more, once a second
+        (POLICY, standing(REGISTRATION), Memory(), Reason.FENCE_PENDING),
+        (POLICY, standing(REGISTRATION), Memory(fence_sent_at=NOW - 1), Reason.FENCE_PENDING),
+        (POLICY, standing(REGISTRATION), Memory(fence_sent_at=NOW - 0.9), Reason.OLD_SESSION),
+        (POLICY, standing(replace(REGISTRATION, czxid=99)), Memory(), Reason.OLD_SESSION),  # not ours
         (POLICY, standing(None, ENDED), Memory(), Reason.COORDINATION_AWAY),  # of before the end
         (POLICY, standing(None, NOW - 0.5), Memory(fence_sent_at=NOW - 0.4), Reason.COORDINATION_AWAY),
         (POLICY, unread(), Memory(), Reason.COORDINATION_AWAY),

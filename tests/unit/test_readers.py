@@ -1,0 +1,146 @@
+"""Reader threads: dated snapshots, errors as snapshots, pace and wake-up. Tests wait for conditions, never for time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from bubuku.core.errors import UnavailableError
+from bubuku.readers import Reader
+
+NEVER_BY_ITSELF = 3600.0
+
+
+class Source:
+    """What a reader reads: counts the readings; `does` says what comes of each."""
+
+    def __init__(self) -> None:
+        self.readings = threading.Semaphore(0)
+        self.changes = threading.Semaphore(0)
+        self.does: Callable[[], int] = lambda: 1
+
+    def read(self) -> int:
+        try:
+            return self.does()
+        finally:
+            self.readings.release()
+
+    def read_again(self) -> None:
+        assert self.readings.acquire(timeout=10.0), "no reading was made"
+
+    def changed(self) -> None:
+        assert self.changes.acquire(timeout=10.0), "no change was told"
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+@pytest.fixture
+def reader(source: Source) -> Iterator[Reader[int]]:
+    made = Reader(
+        "test",
+        source.read,
+        rest_seconds=NEVER_BY_ITSELF,
+        busy_seconds=NEVER_BY_ITSELF + 1,
+        on_change=source.changes.release,
+    )
+    yield made
+    made.stop(10.0)
+
+
+def test_before_the_first_reading_nothing_is_known(reader: Reader[int]) -> None:
+    assert not reader.latest.known
+    assert reader.latest.begun == float("-inf")
+    reader.start()
+
+
+def test_a_reading_is_dated_by_its_beginning(source: Source, reader: Reader[int]) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def slowly() -> int:
+        began.set()
+        assert go_on.wait(10.0)
+        return 7
+
+    source.does = slowly
+    reader.start()
+    assert began.wait(10.0)
+    noticed = time.monotonic()
+    go_on.set()
+    source.changed()
+    assert reader.latest.value == 7
+    assert reader.latest.begun <= noticed
+
+
+@pytest.mark.parametrize(("error", "said"), [(UnavailableError("away"), "away"), (KeyError("x"), "KeyError: 'x'")])
+def test_a_failed_reading_says_why_and_the_next_is_made(
+    source: Source, reader: Reader[int], error: Exception, said: str
+) -> None:
+    def fail() -> int:
+        raise error
+
+    source.does = fail
+    reader.start()
+    source.changed()
+    assert (reader.latest.value, reader.latest.error) == (None, said)
+    source.does = lambda: 2
+    reader.wake()
+    source.changed()
+    assert reader.latest.value == 2
+
+
+def test_wake_reads_now(source: Source, reader: Reader[int]) -> None:
+    reader.start()
+    source.read_again()
+    reader.wake()
+    source.read_again()
+
+
+def test_a_wake_during_a_reading_is_not_lost(source: Source, reader: Reader[int]) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def slowly() -> int:
+        began.set()
+        assert go_on.wait(10.0)
+        return 1
+
+    source.does = slowly
+    reader.start()
+    assert began.wait(10.0)
+    reader.wake()
+    go_on.set()
+    source.read_again()
+    source.read_again()
+
+
+def test_a_new_pace_ends_the_sleep(source: Source, reader: Reader[int]) -> None:
+    reader.start()
+    source.read_again()
+    reader.hurry(False)
+    source.read_again()
+
+
+def test_a_change_is_told_and_at_rest_nothing_else_is(source: Source, reader: Reader[int]) -> None:
+    reader.hurry(False)
+    reader.start()
+    source.changed()
+    source.read_again()
+    reader.wake()
+    source.read_again()  # the same again: not told
+    source.does = lambda: 2
+    reader.wake()
+    source.changed()
+    assert reader.latest.value == 2
+    assert not source.changes.acquire(blocking=False)
+
+
+def test_stop_ends_the_thread(source: Source, reader: Reader[int]) -> None:
+    reader.start()
+    source.read_again()
+    reader.stop(10.0)
+    assert not any(thread.name == "read-test" for thread in threading.enumerate())
