@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from kafka.protocol.admin import DescribeLogDirsRequest, ListPartitionReassignmentsRequest
 from kafka.protocol.metadata import ApiVersionsRequest
@@ -31,7 +31,6 @@ from bubuku.core.guard import Evidence, Quorum, named
 from bubuku.core.model import Partition
 
 T = TypeVar("T")
-P = ParamSpec("P")
 _AT_ONCE = 16  # questions beside each other
 _PING_SECONDS = 2.0  # a broker that takes longer for its simplest answer does not count as alive
 _CONTROLLER_SECONDS = 3.0
@@ -103,11 +102,11 @@ class _Gathering:
         self._endpoints = {b.node_id: f"{b.host}:{b.port}" for b in first.brokers}
         self._controller = first.controller_id
         answered = self._answered()
-        asked = self._someone(answered)
+        asked, other = self._anyone(answered)
         kraft = self._link(asked).supports(DESCRIBE_QUORUM)
-        before = self._start(self._moves, kraft, asked)
-        on_disk = {b: self._start(self._on_disk, b) for b in question.stopping & answered}
-        asked_quorum = self._start(ask_quorum, self._link(asked), asked, self._until) if kraft else None
+        before = self._pool.submit(self._moves, kraft, asked)
+        on_disk = {b: self._pool.submit(self._on_disk, b) for b in question.stopping & answered}
+        asked_quorum = self._pool.submit(ask_quorum, self._link(other), other, self._until) if kraft else None
         moves = [self._had(before, "running reassignments are not known")]
         quorum = None if asked_quorum is None else self._had(asked_quorum, "the controllers' quorum is not known")
         hosted = {
@@ -115,7 +114,7 @@ class _Gathering:
         }
         views = self._views(answered)
         if moves[0] is not None:
-            after = self._start(self._moves, kraft, asked)
+            after = self._pool.submit(self._moves, kraft, asked)
             moves.append(self._had(after, "running reassignments are not known"))
         shapes = combine([v.partitions for v in views], [m for m in moves if m is not None], question.stopping)
         min_isr = self._min_isr(shapes, views)
@@ -137,17 +136,18 @@ class _Gathering:
     def _answered(self) -> frozenset[int]:
         """The registered brokers that answer the simplest of requests themselves."""
         until = min(self._until, time.monotonic() + _PING_SECONDS)
-        pings = {b: self._start(self._link(b).ask, ApiVersionsRequest(version=0), until) for b in self._endpoints}
+        pings = {b: self._pool.submit(self._link(b).ask, ApiVersionsRequest(version=0), until) for b in self._endpoints}
         return frozenset(b for b, ping in pings.items() if _outcome(ping)[1] is None)
 
-    def _someone(self, answered: frozenset[int]) -> int:
-        """Whom to ask what any broker knows. Raises UnavailableError."""
+    def _anyone(self, answered: frozenset[int]) -> tuple[int, int]:
+        """Whom to ask what any broker knows: two, where there are two. Raises UnavailableError."""
         if not answered:
             who = f"{named(self._endpoints)} {'is' if len(self._endpoints) == 1 else 'are'} registered"
             raise UnavailableError(
                 f"no Kafka broker answers in time: {who if self._endpoints else 'none is registered'}"
             )
-        return self._ranked(answered)[0]
+        ranked = self._ranked(answered)
+        return ranked[0], ranked[-1]
 
     def _ranked(self, answered: Iterable[int]) -> list[int]:
         """Those that stay first, then those that may go down at any time, then those that are to stop."""
@@ -182,7 +182,7 @@ class _Gathering:
         left = list(candidates)
         while left and len(found) < _WITNESSES:
             now, left = left[: _WITNESSES - len(found)], left[_WITNESSES - len(found) :]
-            asked = [(b, self._start(self._link(b).ask, metadata_request(True), self._until)) for b in now]
+            asked = [(b, self._pool.submit(self._link(b).ask, metadata_request(True), self._until)) for b in now]
             for b, future in asked:
                 metadata, _ = _outcome(future)
                 if metadata is not None:
@@ -250,7 +250,7 @@ class _Gathering:
                 continue
             absent = not_shown(seen, [v.partitions for v in views])
             if absent:
-                again = self._had(self._start(self._on_disk, broker), f"the disks of broker {broker} changed")
+                again = self._had(self._pool.submit(self._on_disk, broker), f"the disks of broker {broker} changed")
                 absent = [key for key in absent if again is None or key in again]
             if absent:
                 topic, partition = absent[0]
@@ -261,7 +261,7 @@ class _Gathering:
 
     def _min_isr(self, shapes: Iterable[Partition], views: list[_View]) -> settings_asked.MinIsr:
         topics = sorted({p.topic for p in shapes})
-        asked = [self._start(settings_asked.min_isr, self._link(v.node_id), topics, self._until) for v in views]
+        asked = [self._pool.submit(settings_asked.min_isr, self._link(v.node_id), topics, self._until) for v in views]
         told = [self._had(future, "min.insync.replicas is not known") for future in asked]
         return settings_asked.highest([each for each in told if each is not None])
 
@@ -275,9 +275,6 @@ class _Gathering:
 
     def _link(self, broker: int) -> Link:
         return self._servers.link(self._endpoints[broker])
-
-    def _start(self, ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        return self._pool.submit(ask, *args, **kwargs)
 
     def _had(self, asked: Future[T], without: str) -> T | None:
         try:
