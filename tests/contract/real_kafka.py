@@ -104,7 +104,7 @@ class _Cluster:
             found = self._znode("/controller")
             return None if found is None else int(json.loads(found)["brokerid"])
         with self.client() as client:
-            return int(client.describe_metadata_quorum()["leader_id"])
+            return int(client.describe_metadata_quorum()["topics"][0]["partitions"][0]["leader_id"])
 
     def _znode(self, path: str) -> bytes | None:
         assert self._zookeeper is not None
@@ -185,6 +185,8 @@ class RealJmx(_Cluster):
 
     def fill(self, partitions: int) -> None:
         self.create_topic("filled", {p: [1] for p in range(partitions)})
+        data = self.cluster.servers[1].folder / "data"
+        self.wait(lambda: len(list(data.glob("filled-*"))) == partitions, 60, "its logs to be on disk")
 
 
 @contextmanager

@@ -59,13 +59,18 @@ class KafkaAdmin:
         """
         if self._own is None:
             raise UnavailableError("this node has no Kafka listener to ask")
-        try:
-            self._own.ask(ApiVersionsRequest(version=0), time.monotonic() + deadline_seconds)
-        except RefusedClientError:
-            raise
-        except (UnavailableError, TimedOutError):
-            return False
-        return True
+        until = time.monotonic() + deadline_seconds
+        for _ in range(2):  # the second on a fresh connection, where the broker had closed the first
+            try:
+                self._own.ask(ApiVersionsRequest(version=0), until)
+            except RefusedClientError:
+                raise
+            except (UnavailableError, TimedOutError):
+                if time.monotonic() >= until:
+                    break
+            else:
+                return True
+        return False
 
     def close(self) -> None:
         self._servers.close()
