@@ -91,7 +91,7 @@ class ProcessView:
     started_at: float | None = None  # monotonic; an adopted process has its true start here
     adopted: bool = False
     suspended: bool = False  # the kernel says it is stopped (SIGSTOP, tracing)
-    activity: int = 0  # grows while the process works: CPU ticks plus bytes read and written
+    activity: int = 0  # bytes read and written so far, through caches too: grows while the process works
     exit: Exit | None = None  # the last proven end, kept until the next start
 
 
