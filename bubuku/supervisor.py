@@ -233,7 +233,7 @@ class Supervisor:
         record = replace(
             self._record,
             process=identity,
-            started_epoch=self._clock.wall(),
+            started_by_us=True,
             registration=None,
             settings_digest=obs.settings_digest,
             stop_intent=False,

@@ -306,7 +306,7 @@ class Record:
     cluster_id: str | None = None
     marker: str | None = None
     process: ProcessId | None = None
-    started_epoch: float | None = None
+    started_by_us: bool = False  # else `process` was adopted while it ran, and is never ended as a stalled start
     registration: Registration | None = None  # as seen when *this* process registered
     dirs: Mapping[str, str] = field(default_factory=dict)  # marker UUID → path last seen at
     settings_digest: str | None = None  # what the process was started with

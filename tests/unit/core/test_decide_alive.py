@@ -91,10 +91,10 @@ def test_a_registration_that_cannot_be_told_from_another_hosts_is_never_fenced()
 
 
 def test_an_adopted_process_inherits_nothing_of_the_one_on_record() -> None:
-    known = ran(process=OTHER, stop_intent=True, counted=True, fencing=True)
+    known = ran(process=OTHER, started_by_us=True, stop_intent=True, counted=True, fencing=True)
     obs = running(record=known, registration=unread(), answers=read(False))
     memory, decision = decide(POLICY, Memory(), obs)
-    assert saved(decision) == record(process=PROCESS)
+    assert saved(decision) == record(process=PROCESS, settings_digest=None)
     assert decision.state is S.STARTING
     assert not memory.registered_once
 
