@@ -74,6 +74,18 @@ def _phases(world: World, rng: random.Random) -> None:
     late = [host for host in world.hosts if not world.serves(host)]
     if late:
         raise RuleBrokenError("after all served: " + "; ".join(_why(world, host) for host in late))
+    for host in world.hosts:
+        _is_on_record(world, host)
+
+
+def _is_on_record(world: World, host: Host) -> None:
+    """In the end the state file and ZooKeeper know of each log dir, so that an empty one would be noticed."""
+    here = {volume.marker for volume in host.mounts.values()}
+    desired = world.zookeeper.known_desired(host.node_id)
+    if host.record is None or not here <= set(host.record.dirs):
+        raise RuleBrokenError(f"{host.name}: the state file does not know of {sorted(map(str, here))}")
+    if desired is None or not here <= set(desired.dirs):
+        raise RuleBrokenError(f"{host.name}: ZooKeeper does not know of {sorted(map(str, here))}")
 
 
 def _why(world: World, host: Host) -> str:
