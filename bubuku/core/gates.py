@@ -146,11 +146,15 @@ def lasting_failure(case: Case) -> tuple[Memory, Stop | None]:
     reason = Reason(log.fatal)
     line = log.fatal_line or ""
     full = [d.path for d in case.dirs if d.usable and d.total_bytes > 0 and d.free_bytes < FULL_BYTES]
+    # The cause may also be in Kafka's environment, a file beside the template, or ZooKeeper, where its end does not
+    # show: a daemon that was restarted since tries once more. What served was not refused; the log is of before.
+    served = case.memory.served_since is not None and case.memory.process == case.ended.identity
+    unchanged = case.obs.settings_digest == case.obs.record.settings_digest and case.ended.watched and not served
     stands = {
         Reason.DISK_FULL: bool(full),
-        Reason.BAD_CONFIGURATION: case.obs.settings_digest == case.obs.record.settings_digest,
-        Reason.NODE_ID_MISMATCH: case.obs.settings_digest == case.obs.record.settings_digest,
-        Reason.CLUSTER_ID_MISMATCH: case.obs.settings_digest == case.obs.record.settings_digest,
+        Reason.BAD_CONFIGURATION: unchanged,
+        Reason.NODE_ID_MISMATCH: unchanged,
+        Reason.CLUSTER_ID_MISMATCH: unchanged,
     }.get(reason, False)
     if reason is Reason.LOG_DIRS_FAILED and full:
         reason, stands = Reason.DISK_FULL, True

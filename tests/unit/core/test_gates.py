@@ -20,7 +20,9 @@ from tests.support.observations import (
     NOW,
     OTHER,
     POLICY,
+    PROCESS,
     REGISTRATION,
+    STARTED,
     after_end,
     case,
     cluster,
@@ -205,6 +207,19 @@ def test_a_lasting_failure_holds_while_its_cause_stands(
     stop = through(gates.lasting_failure, after_end(log=log, **changes))
     assert (stop.reason if stop is not None else None) is reason
     assert stop is None or (stop.state is S.HELD and "said so" in stop.sentence)
+
+
+@pytest.mark.parametrize("fatal", [Reason.BAD_CONFIGURATION, Reason.NODE_ID_MISMATCH, Reason.CLUSTER_ID_MISMATCH])
+def test_a_daemon_that_was_restarted_tries_once_more(fatal: Reason) -> None:
+    """Its cause may be mended where nobody sees it: in Kafka's environment, in a file beside, in ZooKeeper."""
+    log = read(LogView(fatal=fatal, fatal_line="said so"))
+    assert passes(gates.lasting_failure, after_end(ended(watched=False), log=log))
+
+
+def test_what_served_was_configured_well() -> None:
+    """A log at level WARN has no line by which a run's beginning is known: an old failure may still be in it."""
+    obs = after_end(log=read(LogView(fatal=Reason.BAD_CONFIGURATION, fatal_line="long ago")))
+    assert passes(gates.lasting_failure, obs, memory=counted(obs, process=PROCESS, served_since=STARTED))
 
 
 def test_a_log_of_before_the_end_says_nothing_of_it() -> None:
