@@ -302,6 +302,7 @@ class Record:
     """What the state file keeps across the daemon's own death. Written before it is needed, fsynced."""
 
     instance: str
+    machine: str | None = None  # the host that it was written on; None: it has no id
     node_id: int | None = None
     cluster_id: str | None = None
     marker: str | None = None

@@ -44,7 +44,10 @@ def command(path: Path | None, accept_empty: bool, log_level: str) -> None:
     for warning in config.warnings:
         LOG.warning("%s", warning)
     for folder in (config.state_dir, config.log_dir):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be created: {error.strerror}") from error
     state = JsonStateFile(config.state_dir)
     state.lock()
     daemon = Daemon(config, state, accept_empty, niceness=go_first())
