@@ -78,6 +78,9 @@ class ReaderThreads:
             self.coordination,
         )
 
+        self._before_start = (self.log_dirs, self.foreign, self.cluster)
+        self._was_busy = True
+
     def start(self) -> None:
         for reader in self._all:
             reader.start()
@@ -106,8 +109,13 @@ class ReaderThreads:
             reader.wake()
 
     def hurry(self, busy: bool) -> None:
+        """What only a decision to start rests on is not hurried any more once Kafka runs: its start needs the cores."""
+        running = self._running() is not None
         for reader in self._all:
-            reader.hurry(busy)
+            reader.hurry(busy and not (running and reader in self._before_start))
+        if self._was_busy and not busy:
+            self.cluster.wake()  # it serves: what it leads has changed
+        self._was_busy = busy
 
     def _read_foreign(self) -> ForeignProcess | None:
         ours = self._running()
