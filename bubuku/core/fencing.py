@@ -16,6 +16,7 @@ from bubuku.core.model import Registration
 from bubuku.core.reasons import Reason
 
 FENCE_RETRY_SECONDS = 1.0
+FORWARD_SECONDS = 60.0  # KRaft: for so long a broker carries an unanswered request from one controller to the next
 FENCE_TRIES = 3  # KRaft: what was not sent needs no waiting for, and Kafka itself waits for its old session
 
 
@@ -58,11 +59,11 @@ def _again(case: Case, why: str) -> tuple[Memory, Stop | None]:
 def _settled(case: Case) -> tuple[Memory, Stop | None]:
     """KRaft: a late UnregisterBroker would break the next incarnation. In ZooKeeper mode a raise makes it fail."""
     since = case.memory.fence_unknown_at
-    if case.zookeeper or since is None or case.obs.now >= since + case.policy.session_timeout:
+    quiet = max(case.policy.session_timeout, FORWARD_SECONDS)
+    if case.zookeeper or since is None or case.obs.now >= since + quiet:
         return case.memory, None
-    return case.memory, wait(
-        Reason.OLD_SESSION, "whether the cluster was told is unknown: the old session must end first"
-    )
+    sentence = f"whether the cluster was told is unknown, and it may be told late: waiting for {quiet:.0f} s"
+    return case.memory, wait(Reason.OLD_SESSION, sentence)
 
 
 def fence_target(case: Case) -> Registration | None:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kafka.protocol.admin import DescribeQuorumRequest
 from kafka.protocol.metadata import ApiVersionsRequest
 
 from bubuku.adapters.kafka.link import ClientSettings, Link, RefusedClientError
@@ -100,13 +99,4 @@ class KafkaAdmin:
         link = self._servers.link(server)
         if not link.supports(_DESCRIBE_QUORUM):
             return metadata.controller_id
-        topic = DescribeQuorumRequest.TopicData(
-            topic_name="__cluster_metadata",
-            partitions=[DescribeQuorumRequest.TopicData.PartitionData(partition_index=0)],
-        )
-        try:
-            answer = link.ask(DescribeQuorumRequest(topics=[topic]), min(until, time.monotonic() + _QUORUM_SECONDS))
-        except (UnavailableError, TimedOutError):
-            return None
-        leaders = [p.leader_id for t in answer.topics for p in t.partitions if p.error_code == 0]
-        return leaders[0] if leaders and leaders[0] >= 0 else None
+        return self._servers.quorum_leader(server, min(until, time.monotonic() + _QUORUM_SECONDS))

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Sequence
 
+from kafka.protocol.admin import DescribeQuorumRequest
+
 from bubuku.adapters.kafka.link import ClientSettings, Link
 from bubuku.adapters.kafka.messages import Metadata, metadata_request
 from bubuku.core.errors import TimedOutError, UnavailableError, UsageError
@@ -95,6 +97,19 @@ class Servers:
             if self._closed:
                 raise UnavailableError("the Kafka client was closed")
             return self._links.setdefault(server, Link(server, self._settings))
+
+    def quorum_leader(self, server: str, until: float) -> int | None:
+        """KRaft: the active controller, which itself answers through this server; None where it does not."""
+        topic = DescribeQuorumRequest.TopicData(
+            topic_name="__cluster_metadata",
+            partitions=[DescribeQuorumRequest.TopicData.PartitionData(partition_index=0)],
+        )
+        try:
+            answer = self.link(server).ask(DescribeQuorumRequest(topics=[topic]), until)
+        except (UnavailableError, TimedOutError):
+            return None
+        leaders = [p.leader_id for t in answer.topics for p in t.partitions if p.error_code == 0]
+        return leaders[0] if leaders and leaders[0] >= 0 else None
 
     def close(self) -> None:
         with self._lock:
