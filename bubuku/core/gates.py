@@ -62,7 +62,11 @@ def looked_lately(case: Case) -> tuple[Memory, Stop | None]:
     obs = case.obs
     fresh = min(obs.log_dirs.begun + READING_AGE_SECONDS, obs.foreign.begun + PROCESSES_AGE_SECONDS)
     if min(obs.log_dirs.begun, obs.foreign.begun, obs.log.begun) < case.ended_at or fresh < obs.now:
-        return case.memory, wait(case.memory.cause, "looking at the log dirs and the other processes again")
+        sentence = "looking at the log dirs and the other processes again"
+        oldest = obs.now - obs.log_dirs.begun
+        if oldest > 2 * READING_AGE_SECONDS:
+            sentence += f"; the last look at the log dirs was {oldest:.0f} s ago: a disk may hang"
+        return case.memory, wait(case.memory.cause, sentence)
     return case.memory, None
 
 

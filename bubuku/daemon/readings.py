@@ -118,8 +118,9 @@ class ReaderThreads:
         self._was_busy = busy
 
     def _read_foreign(self) -> ForeignProcess | None:
-        ours = self._running()
-        return None if ours is not None else self._files.foreign(None)
+        if self._running() is not None:
+            raise UnavailableError("not looked for while our own Kafka runs")  # unknown: it must not read as "nobody"
+        return self._files.foreign(None)
 
     def _read_cluster(self) -> ClusterView:
         return ClusterView.of(self._kafka.cluster(self._node_id(), CLUSTER_DEADLINE_SECONDS))

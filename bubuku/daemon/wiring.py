@@ -17,6 +17,7 @@ from bubuku.adapters.state_file import JsonStateFile
 from bubuku.adapters.zookeeper.coordination import ZooKeeperCoordination
 from bubuku.adapters.zookeeper.registrations import ZooKeeperRegistrations
 from bubuku.adapters.zookeeper.session import Session, ZooKeeperSettings
+from bubuku.config.environment import VARIABLES
 from bubuku.config.model import Config
 from bubuku.core import properties
 from bubuku.core.actions import Action, Fence, FormatDirs, JoinMarker, Outcome, RaiseFence, RecordDesired, Result
@@ -31,7 +32,7 @@ from bubuku.supervisor import Supervisor
 
 FENCE_DEADLINE_SECONDS = 3.0
 FORMAT_DEADLINE_SECONDS = 60.0
-SECRET_VARIABLES = ("BUBUKU_KAFKA_PASSWORD", "BUBUKU_ZOOKEEPER_PASSWORD")
+NOT_FOR_KAFKA = {variable.name for variable in VARIABLES if variable.secret} | {"NOTIFY_SOCKET", "WATCHDOG_PID"}
 
 
 class SystemClock:
@@ -186,7 +187,7 @@ class Daemon:
             instance=self._supervisor.record.instance,
             roles=about.roles,
             version=about.version,
-            api_url=f"http://{self._config.api.host}:{self._config.api.port}",
+            api_url=api_url(self._config),
             rack=about.rack,
             state=decision.state.value,
             sentence=decision.sentence,
@@ -201,6 +202,12 @@ class Daemon:
 
 def _rounded(size_bytes: int, step: int = 100 << 20) -> int:
     return size_bytes // step * step
+
+
+def api_url(config: Config) -> str:
+    """Where this daemon's API can be asked: by this host's name where it listens on all interfaces."""
+    host = config.host if config.api.host in ("0.0.0.0", "::", "") else config.api.host
+    return f"http://[{host}]:{config.api.port}" if ":" in host else f"http://{host}:{config.api.port}"
 
 
 def zookeeper_settings(config: Config) -> ZooKeeperSettings:
@@ -281,8 +288,8 @@ def files_settings(config: Config, record: Record) -> BrokerFilesSettings:
 
 
 def child_environment(config: Config) -> dict[str, str]:
-    """Kafka's environment is the daemon's, less its secrets, and what the configuration adds."""
-    inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+    """The daemon's own, less its secrets and its line to systemd, and what the configuration adds."""
+    inherited = {name: value for name, value in os.environ.items() if name not in NOT_FOR_KAFKA}
     return {**inherited, **config.kafka.environment}
 
 

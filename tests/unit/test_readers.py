@@ -5,11 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from bubuku.core.errors import UnavailableError
+from bubuku.core.model import CoordinationView, LogView, ProcessId
+from bubuku.daemon.readings import ReaderThreads
 from bubuku.readers import Reader
+from tests.support.wait import wait_for
 
 NEVER_BY_ITSELF = 3600.0
 
@@ -144,3 +149,32 @@ def test_stop_ends_the_thread(source: Source, reader: Reader[int]) -> None:
     source.read_again()
     reader.stop(10.0)
     assert not any(thread.name == "read-test" for thread in threading.enumerate())
+
+
+def test_other_processes_are_unknown_not_absent_while_our_own_kafka_runs() -> None:
+    """Dated after an end that the loop is just noticing, "nobody" would let a second Kafka start."""
+    running: list[ProcessId | None] = [ProcessId(1, 1, "b")]
+    told = threading.Event()
+    nothing = SimpleNamespace(
+        log_dirs=tuple, log=LogView, foreign=lambda _: None, answers=lambda _: True, cluster=None, publish=None
+    )
+    coordination = SimpleNamespace(view=lambda *_: CoordinationView(connected=False))
+    threads = ReaderThreads(
+        files=cast(Any, nothing),
+        registrations=None,
+        kafka=cast(Any, nothing),
+        jmx=None,
+        coordination=cast(Any, coordination),
+        running=lambda: running[0],
+        node_id=lambda: None,
+        member=lambda: None,
+        wake=told.set,
+    )
+    threads.foreign.start()
+    try:
+        wait_for(lambda: threads.foreign.latest.error == "not looked for while our own Kafka runs", 5, "a reading")
+        running[0] = None
+        threads.foreign.wake()
+        wait_for(lambda: threads.foreign.latest.known, 5, "a reading")
+    finally:
+        threads.foreign.stop(5)
