@@ -271,6 +271,7 @@ class Member:
     disk_used_bytes: int | None = None
     disk_total_bytes: int | None = None
     restarts: int = 0
+    kafka_server: str | None = None  # "host:port" of its broker, for clients of the same protocol as ours
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ CLUSTER_DEADLINE_SECONDS = 10.0
 
 
 class ReaderThreads:
-    """All readers. `member` makes what this daemon shows in ZooKeeper; None while the node id is unknown."""
+    """All readers. `member` makes what this daemon shows in ZooKeeper; None while the node id is unknown. `met` is told
+    who else is there."""
 
     def __init__(
         self,
@@ -44,11 +45,12 @@ class ReaderThreads:
         running: Callable[[], ProcessId | None],
         node_id: Callable[[], int | None],
         member: Callable[[], Member | None],
+        met: Callable[[tuple[Member, ...]], None],
         wake: Callable[[], None],
     ) -> None:
         self._kafka, self._coordination = kafka, coordination
         self._node_id, self._member, self._running = node_id, member, running
-        self._files = files
+        self._files, self._met = files, met
 
         def reader(name: str, read: Callable[[], Any]) -> Reader[Any]:
             rest, busy = PACES[name]
@@ -132,7 +134,9 @@ class ReaderThreads:
                 self._coordination.publish(member, DEADLINE_SECONDS)
             except (RefusedError, UnavailableError, TimedOutError):
                 pass  # the view says who owns the member, or that there is no connection
-        return self._coordination.view(self._node_id(), DEADLINE_SECONDS)
+        view = self._coordination.view(self._node_id(), DEADLINE_SECONDS)
+        self._met(view.members)
+        return view
 
 
 def _never(why: str) -> Callable[[], Any]:

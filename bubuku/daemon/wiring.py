@@ -64,8 +64,12 @@ class Daemon:
         self._coordination = ZooKeeperCoordination(self._session, lambda: self._readers.coordination.wake())
         self._clients = client_settings(config)
         self._servers = config.kafka.client.bootstrap_servers or listeners
-        self._kafka = KafkaAdmin(self._servers, self._clients, listeners[0] if listeners else None)
+        self._listener = listeners[0] if listeners else None
+        self._kafka = KafkaAdmin(self._servers, self._clients, self._listener)
         registrations = self._registrations(policy)
+        self._advised: list[KafkaAdmin | KraftRegistrations] = [self._kafka]
+        if isinstance(registrations, KraftRegistrations):
+            self._advised.append(registrations)
         self._jmx = JolokiaJmx(config.kafka.jolokia_url) if config.kafka.jolokia_url is not None else None
         self._process = KafkaProcess(launch_settings(config, record, niceness))
         self._files = BrokerFiles(files_settings(config, record))
@@ -78,11 +82,12 @@ class Daemon:
             running=lambda: self._supervisor.running,
             node_id=self.node_id,
             member=self._member,
+            met=self._met,
             wake=self._waker.wake,
         )
         self._effects = Effects(self._handlers(registrations), self._waker.wake)
         self._supervisor = Supervisor(
-            policy=lambda: config.policy(accept_empty=accept_empty),
+            policy=lambda: self._policy(accept_empty),
             process=self._process,
             files=self._files,
             state=state,
@@ -175,6 +180,19 @@ class Daemon:
             Fence: fence,
         }
 
+    def _policy(self, accept_empty: bool) -> Policy:
+        """As the template stands now, our listener with it. Loop thread. Raises UsageError."""
+        listeners = own_listeners(self._config)
+        self._listener = listeners[0] if listeners else None
+        self._kafka.listen_at(self._listener)
+        return self._config.policy(accept_empty=accept_empty)
+
+    def _met(self, members: tuple[Member, ...]) -> None:
+        """Peers' brokers can be asked even where the configuration names none, and our own is dead. Reader thread."""
+        servers = [m.kafka_server for m in members if m.kafka_server is not None and "broker" in m.roles]
+        for client in self._advised:
+            client.suggest(servers)
+
     def _member(self) -> Member | None:
         published, node_id = self.published(), self.node_id()
         if node_id is None or published is None:
@@ -197,6 +215,7 @@ class Daemon:
             disk_used_bytes=_rounded(used) if used is not None else None,
             disk_total_bytes=total,
             restarts=sum(published.starts.values()),
+            kafka_server=self._listener if Role.BROKER in self._config.kafka.roles else None,
         )
 
 

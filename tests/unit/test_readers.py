@@ -168,6 +168,7 @@ def test_other_processes_are_unknown_not_absent_while_our_own_kafka_runs() -> No
         running=lambda: running[0],
         node_id=lambda: None,
         member=lambda: None,
+        met=lambda _: None,
         wake=told.set,
     )
     threads.foreign.start()

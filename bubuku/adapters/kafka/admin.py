@@ -39,9 +39,19 @@ class KafkaAdmin:
         """`servers` and `own_endpoint` (our broker's listener) are "host:port". Raises UsageError."""
         settings = settings or ClientSettings()
         self._servers = Servers(servers, settings)
-        self._own = None if own_endpoint is None else Link(own_endpoint, settings)
+        self._settings = settings
+        self._own_endpoint = own_endpoint
+        self._own: Link | None = None
         self._lock = threading.Lock()
         self._decoded = _Decoded(b"", ())
+
+    def suggest(self, servers: Sequence[str]) -> None:
+        """Where other daemons say that their brokers are; asked after those of the configuration."""
+        self._servers.suggest(servers)
+
+    def listen_at(self, endpoint: str | None) -> None:
+        """Our broker's listener, as the template says it now: it may move with the next start."""
+        self._own_endpoint = endpoint
 
     def cluster(self, exclude: int | None, deadline_seconds: float) -> Cluster:
         """All metadata, from a live broker (not `exclude`, where another one answers). Raises UnavailableError."""
@@ -56,12 +66,17 @@ class KafkaAdmin:
 
         Raises UnavailableError where that cannot be known: no listener is configured, or it refuses our credentials.
         """
-        if self._own is None:
+        endpoint = self._own_endpoint
+        if self._own is not None and self._own.server != endpoint:
+            self._own.close()
+            self._own = None
+        if endpoint is None:
             raise UnavailableError("this node has no Kafka listener to ask")
+        own = self._own = self._own or Link(endpoint, self._settings)
         until = time.monotonic() + deadline_seconds
         for _ in range(2):  # the second on a fresh connection, where the broker had closed the first
             try:
-                self._own.ask(ApiVersionsRequest(version=0), until)
+                own.ask(ApiVersionsRequest(version=0), until)
             except RefusedClientError:
                 raise
             except (UnavailableError, TimedOutError):

@@ -38,6 +38,11 @@ class KraftRegistrations:
         self._fencing = Servers(servers, settings)  # connections of its own: a fence never waits behind a reading
         self._node_id = node_id
 
+    def suggest(self, servers: Sequence[str]) -> None:
+        """Where other daemons say that their brokers are: all that is known after our own died with our daemon."""
+        self._servers.suggest(servers)
+        self._fencing.suggest(servers)
+
     def view(self, deadline_seconds: float) -> RegistrationView:
         """Who is registered and not fenced, as another live broker sees it where there is one. Raises UnavailableError.
 

@@ -22,15 +22,15 @@ _SHARE_SECONDS = 3.0  # the most that one of several servers may take
 
 
 class Servers:
-    """The brokers that are known, from the configuration and from Kafka's own answers. Thread-safe."""
+    """The brokers that are known: from the configuration, other daemons, and Kafka's own answers. Thread-safe."""
 
     def __init__(self, bootstrap: Sequence[str], settings: ClientSettings) -> None:
         """`bootstrap` is a list of "host:port". Raises UsageError where one of them is not."""
         for server in bootstrap:
-            host, _, port = server.rpartition(":")
-            if not host or not port.isdecimal():
+            if not _is_address(server):
                 raise UsageError(f"Kafka server {server!r} is not host:port")
         self._bootstrap = tuple(bootstrap)
+        self._suggested: tuple[str, ...] = ()
         self._settings = settings
         self._lock = threading.Lock()
         self._links: dict[str, Link] = {}
@@ -44,6 +44,10 @@ class Servers:
         with self._lock:
             if learned:
                 self._learned = learned
+
+    def suggest(self, servers: Sequence[str]) -> None:
+        """Where other daemons say that their brokers are; asked after all else. What is not host:port is dropped."""
+        self._suggested = tuple(server for server in servers if _is_address(server))
 
     def prefer(self, server: str) -> None:
         """Ask this one first among equals."""
@@ -89,7 +93,7 @@ class Servers:
             node_id = known.get(server)
             return 1 if node_id is None else 2 if node_id == exclude else 0, server != last
 
-        return sorted(dict.fromkeys([*known, *self._bootstrap]), key=rank)
+        return sorted(dict.fromkeys([*known, *self._bootstrap, *self._suggested]), key=rank)
 
     def link(self, server: str) -> Link:
         """The link to a server, made where there is none. Raises UnavailableError after `close`."""
@@ -117,6 +121,11 @@ class Servers:
             links = list(self._links.values())
         for link in links:
             link.close()
+
+
+def _is_address(server: str) -> bool:
+    host, _, port = server.rpartition(":")
+    return bool(host) and port.isdecimal()
 
 
 def _share(until: float, servers_left: int) -> float:

@@ -59,6 +59,7 @@ def parse_member(node_id: int, data: bytes) -> Member | None:
         disk_used_bytes=_optional_int(found, "disk_used_bytes"),
         disk_total_bytes=_optional_int(found, "disk_total_bytes"),
         restarts=_optional_int(found, "restarts") or 0,
+        kafka_server=_optional_text(found, "kafka_server"),
     )
 
 
