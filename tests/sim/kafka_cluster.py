@@ -116,6 +116,8 @@ class KafkaCluster:
             entry.process.deaf = True
         controls = self.mode is Mode.ZOOKEEPER and self.controller_session is entry.session
         self.remove(entry)
+        if entry.process.alive and not entry.process.deaf:
+            entry.process.session_ended()
         if controls:
             self.depose()
 

@@ -155,7 +155,7 @@ def test_a_fence_that_was_dropped_is_sent_again(result: Result | None, begun: fl
 
 
 def test_an_unknown_one_is_waited_for_until_no_broker_carries_it_any_more() -> None:
-    """A broker offers a request that was not answered to the next controller, for a minute: seen to break the next one."""
+    """A broker offers a request that was not answered to the next controller, for a minute: seen to break a start."""
     memory, stop = then(Result.UNKNOWN, KRAFT_POLICY, now=SENT + 1 + 59.9)
     assert stop is not None
     assert memory.fence_unknown_at == SENT + 1
