@@ -85,7 +85,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.OLD_SESSION: Explanation("whether the cluster was told is unknown, so the old session must end first"),
     Reason.LEADERS_MOVING: Explanation("the cluster still elects leaders for partitions that this broker led"),
     Reason.COORDINATION_AWAY: Explanation("ZooKeeper does not answer, and this start needs it", "look at ZooKeeper"),
-    Reason.RECORD_UNREAD: Explanation("the log dirs are empty and the record of what they held could not be read yet"),
+    Reason.RECORD_UNREAD: Explanation(
+        "which log dirs this broker had is on record in ZooKeeper alone, and could not be read yet", "look at ZooKeeper"
+    ),
     Reason.FORMATTING: Explanation("KRaft log dirs that never held data are being formatted"),
     Reason.NODE_ID_MISMATCH: Explanation(
         "the log dirs belong to another node id than configured",
