@@ -48,6 +48,7 @@ from bubuku.ports import BrokerFiles, BrokerProcess, Clock, StateFile
 
 LOG = logging.getLogger(__name__)
 EVENTS_KEPT = 50
+LASTING_HOLD_SECONDS = 60.0  # a hold that lasts waits for people, perhaps for days: no reading of it is in a hurry
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,10 @@ class Supervisor:
                 LOG.error("%s", trouble)
         self._trouble = trouble
         self.published = self._publish(began, obs, decision)
-        self._readings.hurry(decision.state is not BrokerState.SERVING)  # after it is shown: members read what is shown
+        calm = decision.state is BrokerState.SERVING or (
+            decision.state is BrokerState.HELD and self.published.at - self.published.since >= LASTING_HOLD_SECONDS
+        )
+        self._readings.hurry(not calm)  # after it is shown: members read what is shown
         return self.published
 
     def _decide(self, obs: Observation) -> Decision:

@@ -159,6 +159,25 @@ def test_an_act_that_failed_is_shown_and_logged_once(world: World, caplog: pytes
     assert "failed" not in daemon.published.decision.sentence
 
 
+def test_a_hold_that_lasts_is_in_no_hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = serving(world)
+    host = world.hosts[0]
+    process = world.kafka(host)
+    assert process is not None
+    host.settings = replace(host.settings, template_broken=True)
+    process.kill()
+    hurried: list[bool] = []
+    monkeypatch.setattr(daemon.supervisor._readings, "hurry", hurried.append)
+    world.engine.run_until(world.engine.now() + 30)
+    assert decision(daemon).state is BrokerState.HELD
+    assert hurried[-1]
+    world.engine.run_until(world.engine.now() + 40)
+    assert not hurried[-1]
+    host.settings = replace(host.settings, template_broken=False)
+    world.engine.run_until(world.engine.now() + 2)
+    assert hurried[-1]
+
+
 def test_settings_are_made_anew_only_while_a_start_is_considered(world: World) -> None:
     daemon = serving(world)
     host = world.hosts[0]
