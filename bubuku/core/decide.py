@@ -116,7 +116,15 @@ def _running_record(policy: Policy, memory: Memory, obs: Observation, facts: lif
     record = obs.record
     if record.process != obs.process.identity:
         # adopted: what is on record belongs to another process, but for a fence that may be on its way still
-        record = replace(record, process=obs.process.identity, registration=None, stop_intent=False, counted=False)
+        record = replace(
+            record,
+            process=obs.process.identity,
+            started_by_us=False,
+            registration=None,
+            settings_digest=None,
+            stop_intent=False,
+            counted=False,
+        )
     own = lifecycle.own_registration(policy, obs)
     # written down once it answers, at our endpoints: only then is the registration known to be this process's own
     at_ours = own is not None and set(policy.endpoints).intersection(own.endpoints)
