@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError
-from bubuku.core.model import ClusterView, CoordinationView, ForeignProcess, JmxView, Member, ProcessId
+from bubuku.core.model import ClusterView, CoordinationView, Dated, ForeignProcess, JmxView, Member, ProcessId
 from bubuku.ports import BrokerFiles, Coordination, Jmx, Kafka, Registrations
 from bubuku.readers import Reader
 from bubuku.supervisor import Snapshots
@@ -19,7 +19,7 @@ from bubuku.supervisor import Snapshots
 PACES = {
     "log_dirs": (10.0, 0.5),
     "log": (2.0, 0.2),
-    "foreign": (30.0, 0.5),
+    "foreign": (5.0, 0.5),  # costs nothing while our own Kafka runs
     "registration": (5.0, 0.2),
     "answers": (5.0, 0.25),
     "jmx": (5.0, 0.25),
@@ -28,6 +28,7 @@ PACES = {
 }
 DEADLINE_SECONDS = 3.0
 CLUSTER_DEADLINE_SECONDS = 10.0
+UNSETTLED_SECONDS = 3.0  # how often the metadata is read while it is unknown, or replicas are missing
 
 
 class ReaderThreads:
@@ -82,6 +83,7 @@ class ReaderThreads:
 
         self._before_start = (self.log_dirs, self.foreign, self.cluster)
         self._was_busy = True
+        self._states: frozenset[tuple[int, str]] = frozenset()  # of the members, when the metadata was last asked for
 
     def start(self) -> None:
         for reader in self._all:
@@ -117,6 +119,8 @@ class ReaderThreads:
             reader.hurry(busy and not (running and reader in self._before_start))
         if self._was_busy and not busy:
             self.cluster.wake()  # it serves: what it leads has changed
+        elif not busy and unsettled(self.cluster.latest) and _age(self.cluster.latest) >= UNSETTLED_SECONDS:
+            self.cluster.wake()
         self._was_busy = busy
 
     def _read_foreign(self) -> ForeignProcess | None:
@@ -136,7 +140,21 @@ class ReaderThreads:
                 pass  # the view says who owns the member, or that there is no connection
         view = self._coordination.view(self._node_id(), DEADLINE_SECONDS)
         self._met(view.members)
+        states = frozenset((m.node_id, m.state) for m in view.members)
+        if states != self._states:
+            self._states = states
+            self.cluster.wake()  # a broker came or went: leaders and in-sync replicas change
         return view
+
+
+def unsettled(metadata: Dated[ClusterView]) -> bool:
+    """Whether the next reading is likely to say something else: what it shows must not be half a minute old then."""
+    view = metadata.value
+    return view is None or view.under_replicated > 0 or view.offline_partitions > 0
+
+
+def _age(reading: Dated[Any]) -> float:
+    return time.monotonic() - reading.begun
 
 
 def _never(why: str) -> Callable[[], Any]:

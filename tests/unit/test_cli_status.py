@@ -138,14 +138,6 @@ def test_status_of_a_member_that_serves_without_being_listed(daemon: Daemon) -> 
     )
 
 
-def test_status_does_not_judge_a_member_by_metadata_that_is_older_than_its_state(daemon: Daemon) -> None:
-    listed = ClusterView.of(replace(make.cluster(), brokers=make.cluster().brokers[:2]))
-    fresh = make.member(3, since_epoch=make.EPOCH - 0.5)  # the metadata is 1 s old
-    meeting = make.coordination(make.member(1), make.member(2), fresh)
-    daemon.shows(seen=make.observation(cluster=make.dated(listed), coordination=make.dated(meeting)))
-    assert "does not list it" not in run("status", "--api", daemon.url).stdout
-
-
 @pytest.mark.parametrize("state", list(BrokerState))
 def test_every_state_has_a_word(daemon: Daemon, state: BrokerState) -> None:
     daemon.shows(Decision(state, Reason.RUNNING, "a sentence"))

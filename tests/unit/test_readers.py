@@ -11,9 +11,10 @@ from typing import Any, cast
 import pytest
 
 from bubuku.core.errors import UnavailableError
-from bubuku.core.model import CoordinationView, LogView, ProcessId
-from bubuku.daemon.readings import ReaderThreads
+from bubuku.core.model import Cluster, CoordinationView, LogView, Member, ProcessId
+from bubuku.daemon.readings import ReaderThreads, unsettled
 from bubuku.readers import Reader
+from tests.support import published as make
 from tests.support.wait import wait_for
 
 NEVER_BY_ITSELF = 3600.0
@@ -179,3 +180,35 @@ def test_other_processes_are_unknown_not_absent_while_our_own_kafka_runs() -> No
         wait_for(lambda: threads.foreign.latest.known, 5, "a reading")
     finally:
         threads.foreign.stop(5)
+
+
+def test_the_metadata_is_read_again_when_a_broker_came_or_went_and_until_all_replicas_are_in_sync() -> None:
+    """At rest it is read rarely; an operator who waits for the cluster must not be shown what was before."""
+    seen: list[tuple[Member, ...]] = [(make.member(1), make.member(2))]
+
+    def metadata(_exclude: int | None, _deadline_seconds: float) -> Cluster:
+        return make.cluster(under=2) if len(seen[0]) == 2 else make.cluster()
+
+    threads = ReaderThreads(
+        files=cast(Any, SimpleNamespace(log_dirs=tuple, log=LogView, foreign=lambda _: None)),
+        registrations=None,
+        kafka=cast(Any, SimpleNamespace(cluster=metadata, answers=lambda _: True)),
+        jmx=None,
+        coordination=cast(Any, SimpleNamespace(view=lambda *_: CoordinationView(connected=True, members=seen[0]))),
+        running=lambda: ProcessId(1, 1, "b"),
+        node_id=lambda: 1,
+        member=lambda: None,
+        met=lambda _: None,
+        wake=lambda: None,
+    )
+    threads.start()
+    try:
+        threads.hurry(False)
+        wait_for(lambda: unsettled(threads.cluster.latest) and threads.cluster.latest.known, 5, "the metadata")
+        begun = threads.cluster.latest.begun
+        wait_for(lambda: threads.hurry(False) or threads.cluster.latest.begun > begun, 10, "another reading")
+        seen[0] = (*seen[0], make.member(3))
+        threads.coordination.wake()
+        wait_for(lambda: not unsettled(threads.cluster.latest), 5, "a reading after a broker came")
+    finally:
+        threads.stop(5)
