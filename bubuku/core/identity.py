@@ -105,7 +105,8 @@ def _missing(known: str, path: str, dirs: Sequence[LogDir]) -> Finding | None:
     if any(d.marker == known for d in dirs) or (here is not None and not here.usable):
         return None
     if here is None:
-        return Finding(Reason.LOG_DIR_EMPTY, f"the log dir last seen at {path} is not among log.dirs any more")
+        sentence = f"the log dir last seen at {path} is not among log.dirs any more: put it back into the template"
+        return Finding(Reason.LOG_DIR_EMPTY, sentence)
     if here.marker is not None:
         return Finding(Reason.LOG_DIR_FOREIGN, f"{path} carries marker {here.marker}, on record is {known}")
     return Finding(Reason.LOG_DIR_EMPTY, f"{path} held data (marker {known}), and now it does not")
