@@ -18,7 +18,6 @@ from bubuku.core.actions import (
     Action,
     AdoptBroker,
     EndStalled,
-    FormatDirs,
     MarkDirs,
     Outcome,
     Remember,
@@ -219,8 +218,6 @@ class Supervisor:
 
     def _act(self, action: Action, obs: Observation) -> bool:
         """Perform one action. False: it was not done, and no error either. Raises BubukuError."""
-        if isinstance(action, FormatDirs):
-            self._files.render()  # the storage tool reads it
         if isinstance(action, SLOW):
             return self._slow.submit(action, obs.now)
         if isinstance(action, Remember):

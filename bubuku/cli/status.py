@@ -112,7 +112,7 @@ def goings_on(document: dict[str, Any]) -> list[str]:
         lines[0] += f"; {partitions(document)}{ago}"
     for row in rows:
         if row["state"] != "serving":
-            lines.append(f"{name(row)}: {row['sentence']}")
+            lines.append(f"{name(row)}: {row['sentence']}" + (f" -> {row['remedy']}" if row.get("remedy") else ""))
         elif row["registered"] is False and "broker" in row["roles"] and not _since_the_metadata(row, document):
             lines.append(f"{name(row)}: its daemon says that it serves, but Kafka's metadata does not list it")
     metadata, coordination = document["metadata"], document["coordination"]

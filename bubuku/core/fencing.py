@@ -79,7 +79,10 @@ def fence_target(case: Case) -> Registration | None:
         return None  # not about to be started: in KRaft an unregistered broker would not count for new topics
     if not case.zookeeper:
         meeting = case.meeting
-        if meeting is None or meeting.member_owner != obs.record.instance:
+        # by this very session: our predecessor's member node says nothing about who answers for the id now
+        if meeting is None or meeting.session_id is None or meeting.member_session != meeting.session_id:
+            return None
+        if meeting.member_owner != obs.record.instance:
             return None
     return obs.record.registration
 

@@ -266,6 +266,7 @@ class Member:
     state: str
     sentence: str
     since_epoch: float  # wall clock, for people only
+    reason: str | None = None  # a code of `core.reasons`; a newer daemon's may be unknown here
     kafka_version: str | None = None
     schemas: tuple[int, ...] = (1,)
     disk_used_bytes: int | None = None
@@ -290,6 +291,7 @@ class CoordinationView:
     session_id: int | None = None
     members: tuple[Member, ...] = ()
     member_owner: str | None = None  # instance of the daemon that owns members/<our id>; None: nobody
+    member_session: int | None = None  # the session that holds members/<our id>
     desired: Desired | None = None
     desired_read: bool = False  # desired/<our id> was read (and may not exist)
     marker: str | None = None  # UUID of bubuku's root in this ZooKeeper

@@ -210,6 +210,7 @@ class Daemon:
             state=decision.state.value,
             sentence=decision.sentence,
             since_epoch=published.since_epoch,
+            reason=decision.reason.value,
             kafka_version=about.kafka_version,
             # rounded, because each change is a write to ZooKeeper
             disk_used_bytes=_rounded(used) if used is not None else None,

@@ -82,6 +82,7 @@ class MemoryCoordination:
             session_id=session.number,
             members=tuple(member for _, member in sorted(readable.items())),
             member_owner=owner,
+            member_session=held.session.number if (held := zookeeper.members.get(node_id)) is not None else None,
             desired=zookeeper.desired.get(node_id) if known and node_id is not None else None,
             desired_read=known,
             marker=marker[0] if marker is not None else None,

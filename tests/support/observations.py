@@ -89,6 +89,7 @@ def meeting(**changes: Any) -> CoordinationView:
         connected=True,
         session_id=1,
         member_owner=INSTANCE,
+        member_session=1,
         desired=Desired({"marker/a": "/a"}, CLUSTER),
         desired_read=True,
         marker=MARKER,

@@ -29,7 +29,7 @@ from bubuku.core import errors
 from bubuku.core.errors import UnavailableError, UsageError
 from bubuku.core.model import BrokerState, ClusterView
 from bubuku.core.observation import Decision, Observation, Published
-from bubuku.core.reasons import Reason
+from bubuku.core.reasons import EXPLANATIONS, Reason
 from bubuku.http.server import HttpServer
 from bubuku.sandbox import layout, running
 from bubuku.sandbox.layout import Layout, Options
@@ -187,7 +187,7 @@ def test_a_pipe_gets_whole_lines_without_colours_or_padding(daemon: Daemon) -> N
     sentence = "very long: " + "x" * 400
     daemon.shows(replace(make.HELD, sentence=sentence))
     text = run("status", "--api", daemon.url).stdout
-    assert f"1: {sentence}\n" in text
+    assert f"1: {sentence} -> {EXPLANATIONS[make.HELD.reason].remedy}\n" in text
     assert "\x1b" not in text
     assert all(line == line.rstrip() for line in text.splitlines())
 

@@ -61,6 +61,7 @@ KRAFT_RAN = ran(registration=KRAFT_REGISTRATION)
         (POLICY, after_end(terminate=True), False),
         # KRaft: only by the member
         (KRAFT_POLICY, after_end(record=KRAFT_RAN, coordination=read(meeting(member_owner=None))), False),
+        (KRAFT_POLICY, after_end(record=KRAFT_RAN, coordination=read(meeting(member_session=2))), False),
         (KRAFT_POLICY, after_end(record=KRAFT_RAN, coordination=read(meeting(connected=False))), False),
         (POLICY, after_end(coordination=read(meeting(member_owner=None))), True),
     ],
