@@ -236,6 +236,7 @@ def _victim_rows(
 ) -> list[Row]:
     samples: dict[str, Any] = {"bubuku": [asdict(k) for k in ours], "plain": [asdict(k) for k in beside]}
     back, plain_back = median(k.back for k in ours), median(k.back for k in beside)
+    started = median(k.started for k in ours)
     gap, plain_gap = (median(k.window.longest_gap_seconds for k in kills) for kills in (ours, beside))
     p99, plain_p99 = (median(k.window.p99_seconds for k in kills) for kills in (ours, beside))
     ratio = None if back is None or bare is None else back / bare
@@ -245,7 +246,7 @@ def _victim_rows(
             scenario.name,
             f"{victim.what} killed, back and serving",
             f"<= {victim.ratio:g} x bare start",
-            _times(back, ratio),
+            f"{_times(back, ratio)}, started after {seconds(started)}",
             ratio is not None and ratio <= victim.ratio,
             _times(plain_back, plain_ratio),
             samples,
