@@ -274,9 +274,9 @@ def get_json(url: str, session: requests.Session, timeout_seconds: float = 2.0) 
 
 
 def cpu_seconds(process: psutil.Process) -> float:
-    """User and system time of a process and of its children that have ended."""
+    """User and system time of a process; not of its children, for a Kafka that has ended is one of them."""
     times = process.cpu_times()
-    return float(times.user + times.system + times.children_user + times.children_system)
+    return float(times.user + times.system)
 
 
 def process_started(process: ProcessId) -> float | None:

@@ -28,7 +28,7 @@ MEASURE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One daemon over `MEASURE_SECONDS`. `cpu`: of one core, children that have ended included."""
+    """One daemon over `MEASURE_SECONDS`. `cpu`: of one core."""
 
     node_id: int
     rss_bytes: int  # the highest of a sample a second
