@@ -91,14 +91,15 @@ class Cluster:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Stop everything, keep the logs, remove the data. Not to be interrupted."""
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        """Stop everything, keep the logs, remove the data. Not to be interrupted: in the main thread alone."""
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self.stop()
             self._keep_logs()
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def daemons_cpu_seconds(self) -> float | None:
         """Processor time that daemons have used so far; None where there are none."""
