@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from bubuku.core import identity
 from bubuku.core.actions import Action, Fence, RaiseFence, Remember, Result
-from bubuku.core.case import Case, Stop, held, wait
+from bubuku.core.case import PROCESSES_AGE_SECONDS, Case, Stop, held, wait
 from bubuku.core.memory import Memory
 from bubuku.core.model import Registration
 from bubuku.core.reasons import Reason
@@ -88,6 +88,9 @@ def fence_target(case: Case) -> Registration | None:
 
 
 def _send_fence(case: Case, target: Registration) -> tuple[Memory, Stop | None]:
+    if case.obs.foreign.begun < case.obs.now - PROCESSES_AGE_SECONDS:
+        # somebody may have started Kafka by hand meanwhile: in KRaft its registration looks the same
+        return case.memory, wait(case.memory.cause, "looking at the other processes first")
     sentence = f"broker {target.node_id} is dead: telling the cluster at once"
     memory = replace(
         case.memory, fence_sent_at=case.obs.now, fence_tries=case.memory.fence_tries + 1, raise_sent_at=None
@@ -105,10 +108,11 @@ def old_registration(case: Case) -> tuple[Memory, Stop | None]:
     if not case.zookeeper or case.node_id is None:
         return memory, None
     after = max(case.ended_at, memory.fence_sent_at if memory.fence_sent_at is not None else case.ended_at)
-    if not obs.registration.known or obs.registration.begun <= after:
+    view = obs.registration.value
+    if view is None or obs.registration.begun <= after or view.asked_for != case.node_id:
         memory = replace(memory, session_since=None)  # sessions do not end while ZooKeeper is away
         return memory, wait(Reason.COORDINATION_AWAY, "asking ZooKeeper whether the old registration still stands")
-    own = obs.registration.value.own if obs.registration.value is not None else None
+    own = view.own
     if own is None:
         return memory, None
     since = memory.session_since if memory.session_since is not None else obs.now

@@ -11,15 +11,14 @@ from dataclasses import replace
 
 from bubuku.core import identity
 from bubuku.core.actions import AdoptBroker, FormatDirs, MarkDirs, Remember, Result
-from bubuku.core.case import NEVER, Case, Gate, Stop, held, wait
+from bubuku.core.case import NEVER, PROCESSES_AGE_SECONDS, Case, Gate, Stop, held, wait
 from bubuku.core.fencing import fence, fence_raised, old_registration
 from bubuku.core.memory import Memory
 from bubuku.core.model import BrokerState, Role
 from bubuku.core.reasons import Reason
 
 READING_PATIENCE_SECONDS = 5.0
-READING_AGE_SECONDS = 30.0  # what a start rests on is not older…
-PROCESSES_AGE_SECONDS = 10.0  # …nor what it knows of other processes, which come and go faster than disks
+READING_AGE_SECONDS = 30.0  # what a start rests on is not older; processes come and go faster than disks
 FORMAT_RETRY_SECONDS = 30.0
 EXECUTE_RETRY_SECONDS = 10.0
 FULL_BYTES = 16 << 20  # below this much free space Kafka cannot be expected to start

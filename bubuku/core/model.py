@@ -174,11 +174,15 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class RegistrationView:
-    """Who is registered: ours (None: it is not) and how many others."""
+    """Who is registered: ours (None: it is not) and how many others.
+
+    `asked_for` is the node id that ours was looked for by; None: nobody knew it yet, so `own` says nothing.
+    """
 
     own: Registration | None
     others: int
     controller_id: int | None = None
+    asked_for: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ def observe(**changes: Any) -> Observation:
         log_dirs=read((log_dir(),)),
         log=read(LogView()),
         foreign=read(None),
-        registration=read(RegistrationView(None, 2)),
+        registration=read(RegistrationView(None, 2, asked_for=1)),
         answers=read(False),
         jmx=read(JmxView()),
         cluster=read(cluster()),
@@ -148,7 +148,7 @@ def running(**changes: Any) -> Observation:
     usual = observe(
         process=ProcessView(PROCESS, STARTED, activity=5 << 20),
         record=ran(),
-        registration=read(RegistrationView(REGISTRATION, 2)),
+        registration=read(RegistrationView(REGISTRATION, 2, asked_for=1)),
         answers=read(True),
     )
     return replace(usual, **changes)

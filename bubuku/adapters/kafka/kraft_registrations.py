@@ -55,7 +55,7 @@ class KraftRegistrations:
         self._fencing.prefer(server)
         own = next((b for b in brokers if b.node_id == node_id), None)
         others = sum(b.node_id != node_id for b in brokers)
-        return RegistrationView(None if own is None else _registration(own), others)
+        return RegistrationView(None if own is None else _registration(own), others, asked_for=node_id)
 
     def raise_fence(self, node_id: int, deadline_seconds: float) -> Outcome:
         """KRaft keeps nothing to raise: DONE at once."""

@@ -86,6 +86,15 @@ def test_kraft_writes_down_that_it_fences_before_it_does() -> None:
     assert isinstance(second, Fence)
 
 
+def test_nobody_is_fenced_on_an_old_look_at_the_other_processes() -> None:
+    """An operator may have started Kafka by hand since."""
+    obs = after_end(ended(at=NOW - 99), record=KRAFT_RAN, foreign=read(None, NOW - 10.1))
+    memory, stop = fencing.fence(case(obs, KRAFT_POLICY))
+    assert stop is not None
+    assert not stop.actions
+    assert memory.fence_sent_at is None
+
+
 def test_zookeeper_fences_without_a_write_to_disk() -> None:
     _, stop = fencing.fence(case(after_end()))
     assert stop is not None
@@ -193,7 +202,7 @@ NO_FENCE = replace(POLICY, instant_failover=False)
 
 
 def standing(own: Registration | None, begun: float = NOW) -> Dated[RegistrationView]:
-    return read(RegistrationView(own, 2), begun)
+    return read(RegistrationView(own, 2, asked_for=1), begun)
 
 
 @pytest.mark.parametrize(
@@ -211,6 +220,7 @@ def standing(own: Registration | None, begun: float = NOW) -> Dated[Registration
         (POLICY, standing(None, ENDED), Memory(), Reason.COORDINATION_AWAY),  # of before the end
         (POLICY, standing(None, NOW - 0.5), Memory(fence_sent_at=NOW - 0.4), Reason.COORDINATION_AWAY),
         (POLICY, unread(), Memory(), Reason.COORDINATION_AWAY),
+        (POLICY, read(RegistrationView(None, 3)), Memory(), Reason.COORDINATION_AWAY),  # read before our id was known
         (KRAFT_POLICY, standing(KRAFT_REGISTRATION), Memory(), None),  # Kafka waits for it by itself
     ],
 )
