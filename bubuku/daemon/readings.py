@@ -23,7 +23,7 @@ PACES = {
     "registration": (5.0, 0.2),
     "answers": (5.0, 0.25),
     "jmx": (5.0, 0.25),
-    "cluster": (30.0, 0.3),
+    "cluster": (30.0, 0.15),
     "coordination": (5.0, 0.25),
 }
 DEADLINE_SECONDS = 3.0
