@@ -100,7 +100,13 @@ class TestKafka:
     def right(self, keys: Keys) -> dict[str, tuple[str, ClientSettings]]:
         """name → (listener, settings that fit it)."""
         tls = ClientSettings("SSL", ca_file=str(keys.trusted))
-        login = replace(tls, security_protocol="SASL_SSL", sasl_username="bubuku", sasl_password=PASSWORD)
+        login = ClientSettings(
+            "SASL_SSL",
+            ca_file=str(keys.trusted),
+            sasl_mechanism="PLAIN",
+            sasl_username="bubuku",
+            sasl_password=PASSWORD,
+        )
         return {
             "tls": ("TLS", tls),
             "mutual": (
@@ -113,7 +119,7 @@ class TestKafka:
                 ),
             ),
             "unverified name": ("ELSEWHERE", replace(tls, verify_hostname=False)),
-            "plain": ("LOGIN", replace(login, sasl_mechanism="PLAIN")),
+            "plain": ("LOGIN", login),
             "scram-256": ("LOGIN", replace(login, sasl_mechanism="SCRAM-SHA-256")),
             "scram-512": ("LOGIN", replace(login, sasl_mechanism="SCRAM-SHA-512")),
             "scram without tls": (
@@ -143,21 +149,27 @@ class TestKafka:
             registrations.close()
 
     @pytest.mark.parametrize(
-        ("how", "changes"),
+        ("how", "changes", "told"),
         [
-            ("tls", {"ca_file": "stranger"}),
-            ("unverified name", {"verify_hostname": True}),
-            ("mutual", {"cert_file": None, "key_file": None, "key_password": None}),
-            ("plain", {"sasl_password": WRONG}),
-            ("plain", {"sasl_username": "nobody"}),
-            ("scram-256", {"sasl_password": WRONG}),
-            ("scram-512", {"sasl_password": WRONG}),
-            ("scram without tls", {"security_protocol": "PLAINTEXT"}),
-            ("tls", {"security_protocol": "PLAINTEXT"}),
+            ("tls", {"ca_file": "stranger"}, "TLS settings do not fit"),
+            ("unverified name", {"verify_hostname": True}, "TLS settings do not fit"),
+            ("mutual", {"cert_file": None, "key_file": None, "key_password": None}, "TLS settings do not fit"),
+            ("plain", {"sasl_password": WRONG}, "user or password"),
+            ("plain", {"sasl_username": "nobody"}, "user or password"),
+            ("scram-256", {"sasl_password": WRONG}, "user or password"),
+            ("scram-512", {"sasl_password": WRONG}, "user or password"),
+            ("scram without tls", {"security_protocol": "PLAINTEXT"}, "no answer"),
+            ("tls", {"security_protocol": "PLAINTEXT"}, "does not answer"),
         ],
     )
     def test_wrong(
-        self, ports: dict[str, int], keys: Keys, how: str, changes: dict[str, Any], caplog: pytest.LogCaptureFixture
+        self,
+        ports: dict[str, int],
+        keys: Keys,
+        how: str,
+        changes: dict[str, Any],
+        told: str,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """Unavailable within the deadline, in one line that names the server and no secret."""
         listener, settings = self.right(keys)[how]
@@ -174,6 +186,7 @@ class TestKafka:
         finally:
             port.close()
         said = str(refused.value) + repr(settings) + caplog.text
+        assert told in str(refused.value)
         assert "\n" not in str(refused.value)
         assert not any(secret in said for secret in (PASSWORD, WRONG, KEY_PASSWORD))
 
