@@ -18,9 +18,9 @@ import requests
 import yaml
 
 from bubuku.sandbox.keeper import clean_environment
-from bubuku.sandbox.processes import with_arguments
+from bubuku.sandbox.processes import wait_gone, with_arguments
 from tests.faults.modes import both_modes
-from tests.support.cluster import RealCluster
+from tests.support.cluster import RealCluster, tail
 from tests.support.faults import Broker, follower, let_pass, lives, nothing_lost, workload
 from tests.support.kafka_servers import free_ports
 from tests.support.wait import wait_for
@@ -145,9 +145,12 @@ def test_a_foreign_kafka_is_held_and_with_adopt_running_adopted(cluster: RealClu
     victim = follower(cluster)
     settings = str(victim.node.state_dir / "server.properties")
     with workload(cluster) as load:
-        victim.kill_both()
+        victim.kill_daemon()
+        stopped = cluster.signal_kafka(victim.node_id, signal.SIGTERM)  # cleanly: nothing of it stands in the way
+        assert not wait_gone([stopped], 60)
         with _foreign_kafka(victim) as foreign:
-            wait_for(lambda: _listens(victim), 60, "the foreign Kafka to listen")
+            log = victim.node.log_dir / "by-hand.log"
+            wait_for(lambda: _listens(victim), 60, lambda: f"the foreign Kafka to listen: {tail(log, 20)}")
             victim.start_daemon()
             shown = victim.wait("held", "foreign_kafka")
             assert str(foreign.pid) in shown["sentence"]
@@ -197,7 +200,7 @@ def test_a_second_daemon_with_the_same_node_id_is_held(cluster: RealCluster, tmp
                 found: dict[str, Any] = requests.get(url, timeout=5).json()
             except (requests.RequestException, ValueError):
                 return {}
-            return found if found["state"] == "held" else {}
+            return found if found.get("state") == "held" else {}
 
         held = wait_for(shown, 30, lambda: f"the second daemon to be held: {(tmp_path / 'daemon.log').read_text()}")
         assert held["reason"] == "member_elsewhere"

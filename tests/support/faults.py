@@ -18,10 +18,12 @@ from typing import Any
 import requests
 import yaml
 
-from benchmarks.view import View, admin_client
+from benchmarks.view import admin_client
 from benchmarks.workload import Result, Workload
+from bubuku.adapters.kafka import KafkaAdmin
 from bubuku.adapters.process import identify
-from bubuku.core.model import Mode, ProcessId
+from bubuku.core.errors import UnavailableError
+from bubuku.core.model import Cluster, Mode, ProcessId
 from bubuku.sandbox import files
 from bubuku.sandbox.layout import Node, Options
 from bubuku.sandbox.processes import alive
@@ -131,9 +133,38 @@ def brokers(cluster: RealCluster) -> list[Broker]:
     return [Broker(cluster, node.node_id) for node in cluster.layout.brokers]
 
 
+def metadata(cluster: RealCluster) -> Cluster | None:
+    """What a living broker says of the cluster now; None where none answers."""
+    admin = KafkaAdmin(cluster.layout.bootstrap_servers)
+    try:
+        return admin.cluster(None, 10.0)
+    except UnavailableError:
+        return None
+    finally:
+        admin.close()
+
+
+def wait_in_sync(cluster: RealCluster) -> None:
+    """Until every replica is in sync."""
+
+    def in_sync() -> bool:
+        view = metadata(cluster)
+        return view is not None and all(len(p.isr) == len(p.replicas) for p in view.partitions)
+
+    cluster.wait_for(in_sync, RECOVERY_SECONDS, "all replicas to be in sync")
+
+
 def controller(cluster: RealCluster) -> Broker:
     """ZooKeeper mode: the controller; KRaft: the quorum's leader."""
-    return Broker(cluster, View(cluster.layout).controller().node_id)
+    found: list[int] = []
+
+    def known() -> bool:
+        view = metadata(cluster)
+        found[:] = [] if view is None or view.controller_id is None else [view.controller_id]
+        return bool(found)
+
+    cluster.wait_for(known, RECOVERY_SECONDS, "the cluster to have a controller")
+    return Broker(cluster, found[0])
 
 
 def follower(cluster: RealCluster) -> Broker:
@@ -264,7 +295,7 @@ class KeptCluster:
             self._cluster = cluster
         else:
             self._mend(self._cluster)
-        View(self._cluster.layout).wait_in_sync(RECOVERY_SECONDS)
+        wait_in_sync(self._cluster)
         return self._cluster
 
     def discard(self) -> None:
