@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, TopicAlreadyExistsError
 from kazoo.client import KazooClient
 
 from bubuku.adapters.jolokia import JolokiaJmx
@@ -96,8 +96,19 @@ class _Cluster:
             client.close()
 
     def create_topic(self, name: str, assignment: dict[int, list[int]]) -> None:
-        with self.client() as client:
-            client.create_topics([NewTopic(name, replica_assignments=assignment)])
+        """Tried until a controller takes it: an earlier test may have frozen that one for a while."""
+
+        def created() -> bool:
+            try:
+                with self.client() as client:
+                    client.create_topics([NewTopic(name, replica_assignments=assignment)])
+            except TopicAlreadyExistsError:
+                return True
+            except (KafkaError, RuntimeError):  # kafka-python raises the latter where it finds no controller
+                return False
+            return True
+
+        self.wait(created, START_SECONDS, f"a controller to create topic {name}")
 
     def true_controller(self) -> int | None:
         if self._zookeeper is not None:
