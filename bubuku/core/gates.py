@@ -256,8 +256,8 @@ GATES: tuple[Gate, ...] = (
     executable,
     readings,
     other_process,
+    same_meeting_place,  # before the dirs: to a second daemon of a node id --accept-empty must not be proposed
     same_broker,
-    same_meeting_place,
     lasting_failure,
     fence,
     looked_lately,

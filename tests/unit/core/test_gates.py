@@ -177,6 +177,13 @@ def test_meeting_place(view: Any, policy: Policy, reason: Reason | None) -> None
     assert stop is None or stop.state is S.HELD
 
 
+def test_to_a_second_daemon_of_a_node_id_no_empty_dir_is_proposed_to_be_accepted() -> None:
+    obs = observe(log_dirs=read((empty_dir(),)), coordination=read(meeting(member_owner="instance-9")))
+    stop = gates.walk(case(obs))[1]
+    assert stop is not None
+    assert stop.reason is Reason.MEMBER_ELSEWHERE
+
+
 def test_a_member_that_joined_nowhere_yet_has_no_marker_to_miss() -> None:
     obs = observe(record=record(marker=None), coordination=read(meeting(marker=None)))
     assert passes(gates.same_meeting_place, obs)
