@@ -51,6 +51,7 @@ def test_a_setting_that_kafka_refuses_holds_until_the_template_is_mended(cluster
         nothing_lost(load)
 
 
+@pytest.mark.full
 @both_modes
 def test_without_a_template_it_is_held_and_not_fenced(cluster: RealCluster) -> None:
     victim = follower(cluster)
@@ -96,6 +97,7 @@ def test_a_taken_port_holds_until_it_is_free(cluster: RealCluster) -> None:
         pytest.param("id", "node_id_mismatch", "77", marks=pytest.mark.full),
     ],
 )
+@pytest.mark.full
 def test_the_log_dir_of_another_broker_holds(cluster: RealCluster, key: str, reason: str, value: str) -> None:
     victim = follower(cluster)
     meta = victim.data / "meta.properties"
@@ -289,6 +291,7 @@ def test_accept_empty_where_others_are_in_sync(cluster: RealCluster) -> None:
         nothing_lost(load)
 
 
+@pytest.mark.full
 @both_modes
 def test_accept_empty_is_refused_for_the_last_replica_in_sync(cluster: RealCluster) -> None:
     victim = follower(cluster)

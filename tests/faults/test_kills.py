@@ -93,6 +93,7 @@ def _least_seconds() -> float:
     return time.monotonic() - begun
 
 
+@pytest.mark.full
 @both_modes
 def test_an_adopted_broker_that_dies_is_fenced_and_back(cluster: RealCluster) -> None:
     victim = follower(cluster)
@@ -129,6 +130,7 @@ def test_a_kafka_that_was_stopped_cleanly_outside_is_started_again_and_never_fen
         nothing_lost(load)
 
 
+@pytest.mark.full
 @both_modes
 def test_without_instant_failover_nothing_is_fenced(cluster: RealCluster) -> None:
     victim = follower(cluster)

@@ -30,6 +30,7 @@ def test_the_only_replica(cluster: RealCluster) -> None:
         nothing_lost(load)
 
 
+@pytest.mark.full
 @both_modes
 def test_the_last_replica_in_sync_while_a_stale_one_comes_back(cluster: RealCluster) -> None:
     last = follower(cluster)
