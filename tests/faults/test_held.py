@@ -71,6 +71,21 @@ def test_without_a_template_it_is_held_and_not_fenced(cluster: RealCluster) -> N
         nothing_lost(load)
 
 
+def _take(cluster: RealCluster, port: int) -> socket.socket:
+    """Listen there, as soon as the kernel has closed the killed Kafka's own socket."""
+    taken: list[socket.socket] = []
+
+    def free() -> bool:
+        try:
+            taken.append(socket.create_server(("127.0.0.1", port)))
+        except OSError:
+            return False
+        return True
+
+    cluster.wait_for(free, 10, f"port {port} to be free")
+    return taken[0]
+
+
 @both_modes
 def test_a_taken_port_holds_until_it_is_free(cluster: RealCluster) -> None:
     victim = follower(cluster)
@@ -78,7 +93,7 @@ def test_a_taken_port_holds_until_it_is_free(cluster: RealCluster) -> None:
     assert port is not None
     with workload(cluster) as load:
         before = victim.kill_both()
-        with socket.create_server(("127.0.0.1", port)):
+        with _take(cluster, port):
             victim.start_daemon()
             shown = victim.wait("held", "port_taken")
             assert str(os.getpid()) in shown["sentence"]
