@@ -55,11 +55,16 @@ class KafkaAdmin:
 
     def cluster(self, exclude: int | None, deadline_seconds: float) -> Cluster:
         """All metadata, from a live broker (not `exclude`, where another one answers). Raises UnavailableError."""
-        return self._metadata(exclude, deadline_seconds, all_topics=True)
-
-    def brokers(self, exclude: int | None, deadline_seconds: float) -> Cluster:
-        """As `cluster`, without partitions: cheap enough for every second."""
-        return self._metadata(exclude, deadline_seconds, all_topics=False)
+        until = time.monotonic() + deadline_seconds
+        server, metadata = self._servers.metadata(exclude, until, all_topics=True)
+        partitions = self._partitions(metadata.topics)
+        return Cluster(
+            cluster_id=metadata.cluster_id,
+            controller_id=self._controller(server, metadata, until),
+            brokers=metadata.brokers,
+            partitions=partitions,
+            answered_by=server,
+        )
 
     def answers(self, deadline_seconds: float) -> bool:
         """Whether the local broker's own listener answers a Kafka request within the deadline.
@@ -90,18 +95,6 @@ class KafkaAdmin:
         self._servers.close()
         if self._own is not None:
             self._own.close()
-
-    def _metadata(self, exclude: int | None, deadline_seconds: float, all_topics: bool) -> Cluster:
-        until = time.monotonic() + deadline_seconds
-        server, metadata = self._servers.metadata(exclude, until, all_topics)
-        partitions = self._partitions(metadata.topics) if all_topics else ()
-        return Cluster(
-            cluster_id=metadata.cluster_id,
-            controller_id=self._controller(server, metadata, until),
-            brokers=metadata.brokers,
-            partitions=partitions,
-            answered_by=server,
-        )
 
     def _partitions(self, topics: bytes) -> tuple[Partition, ...]:
         with self._lock:
