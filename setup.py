@@ -55,7 +55,6 @@ setup(
     extras_require={
         "test": [
             "cryptography>=42,<60",  # certificates for the tests with TLS
-            "cryptography>=42,<60",  # certificates for the tests with TLS
             "httpx>=0.27,<1",
             "hypothesis>=6.100,<7",
             "import-linter>=2.1,<3",

@@ -10,7 +10,9 @@ import signal
 import time
 from dataclasses import asdict, dataclass
 
-from benchmarks.cluster import Supervised, Tell, get_json, process_started
+import requests
+
+from benchmarks.cluster import Supervised, Tell, get_json, loopback, process_started
 from benchmarks.figures import median
 from benchmarks.report import Row, seconds
 from benchmarks.view import View
@@ -26,6 +28,7 @@ ADOPTED_DEADLINE_SECONDS = 30.0
 SETTLE_DEADLINE_SECONDS = 120.0
 WARM_UP_SECONDS = 10.0
 QUIET_SECONDS = 3.0
+PROBE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,13 @@ def kill_daemon(cluster: Supervised, node: Node, load: Workload) -> Adoption:
     at = time.monotonic()
     send(daemon, signal.SIGKILL)
     wait_gone([daemon], ADOPTED_DEADLINE_SECONDS)
-    wait_until(
-        lambda: _has_adopted(node, kafka), ADOPTED_DEADLINE_SECONDS, f"a successor to adopt {node.name}'s Kafka", 0.01
-    )
+    with loopback() as session:
+        wait_until(
+            lambda: _has_adopted(node, kafka, session),
+            ADOPTED_DEADLINE_SECONDS,
+            f"a successor to adopt {node.name}'s Kafka",
+            PROBE_SECONDS,
+        )
     adopted = time.monotonic() - at
     successor = cluster.daemon(node)
     started = None if successor is None else process_started(successor)
@@ -89,8 +96,8 @@ def kill_daemon(cluster: Supervised, node: Node, load: Workload) -> Adoption:
     )
 
 
-def _has_adopted(node: Node, kafka: ProcessId) -> bool:
-    status = get_json(f"{node.api_url}/v1/status", 1.0)
+def _has_adopted(node: Node, kafka: ProcessId, session: requests.Session) -> bool:
+    status = get_json(f"{node.api_url}/v1/status", session)
     process = None if status is None else status.get("process")
     return (
         status is not None

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
 import requests
 
 from bubuku.adapters.process import identify
@@ -33,6 +34,7 @@ from bubuku.sandbox.zookeeper import ZooKeeper
 START_DEADLINE_SECONDS = 120.0
 KILL_DEADLINE_SECONDS = 10.0
 STOP_DEADLINE_SECONDS = 30.0
+PROBE_SECONDS = 0.03  # each look costs the machine a millisecond or two, of what Kafka needs to start
 LOGS = Path("out") / "bench-logs"
 RUNNING = 3  # kafka.server:type=KafkaServer,name=BrokerState of a broker that is registered and serves
 
@@ -89,14 +91,19 @@ class Cluster:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Stop everything, keep the logs, remove the data. Not to be interrupted."""
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        """Stop everything, keep the logs, remove the data. Not to be interrupted: in the main thread alone."""
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self.stop()
             self._keep_logs()
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def daemons_cpu_seconds(self) -> float | None:
+        """Processor time that daemons have used so far; None where there are none."""
+        return None
 
     def kill(self, node: Node) -> float:
         """kill -9 the node's Kafka; the moment of it. Returns when the process is gone."""
@@ -110,9 +117,13 @@ class Cluster:
 
     def wait_running(self, node: Node, deadline_seconds: float) -> float:
         """When BrokerState became 3: what came before must be proven dead. Raises TimedOutError."""
-        wait_until(
-            lambda: look_broker_state(node) == RUNNING, deadline_seconds, f"{node.name} to serve ({self.name})", 0.02
-        )
+        with loopback() as session:
+            wait_until(
+                lambda: look_broker_state(node, session) == RUNNING,
+                deadline_seconds,
+                f"{node.name} to serve ({self.name})",
+                PROBE_SECONDS,
+            )
         return time.monotonic()
 
     def _keep_logs(self) -> None:
@@ -146,6 +157,11 @@ class Supervised(Cluster):
 
     def daemon(self, node: Node) -> ProcessId | None:
         return running.read(self.layout.folder).daemons.get(node.node_id)
+
+    def daemons_cpu_seconds(self) -> float | None:
+        """Of all daemons together."""
+        found = [process for node in self.layout.nodes if (process := self.daemon(node)) is not None]
+        return sum(cpu_seconds(psutil.Process(process.pid)) for process in found)
 
     def zookeeper(self) -> ProcessId | None:
         return running.read(self.layout.folder).zookeeper
@@ -234,23 +250,34 @@ class Plain(Cluster):
         return node.folder / "kafka.pid"
 
 
-def look_broker_state(node: Node) -> int | None:
+def loopback() -> requests.Session:
+    """A session that minds no proxy of the environment."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
+def look_broker_state(node: Node, session: requests.Session) -> int | None:
     """Kafka's own BrokerState by Jolokia; None where nothing answers."""
     url = f"http://127.0.0.1:{node.jolokia_port}/jolokia/read/kafka.server:type=KafkaServer,name=BrokerState/Value"
-    document = get_json(url)
+    document = get_json(url, session)
     value = None if document is None else document.get("value")
     return value if isinstance(value, int) else None
 
 
-def get_json(url: str, timeout_seconds: float = 2.0) -> dict[str, Any] | None:
+def get_json(url: str, session: requests.Session, timeout_seconds: float = 2.0) -> dict[str, Any] | None:
     """The JSON document behind a loopback URL, whatever its status; None where nothing answers."""
     try:
-        with requests.Session() as session:
-            session.trust_env = False
-            document = session.get(url, timeout=timeout_seconds).json()
+        document = session.get(url, timeout=timeout_seconds).json()
     except requests.RequestException:
         return None
     return document if isinstance(document, dict) else None
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """User and system time of a process; not of its children, for a Kafka that has ended is one of them."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def process_started(process: ProcessId) -> float | None:

@@ -25,7 +25,7 @@ BACK_DEADLINE_SECONDS = 120.0
 SETTLE_DEADLINE_SECONDS = 120.0
 GONE_DEADLINE_SECONDS = 60.0
 QUIET_SECONDS = 3.0  # between rounds, and after a return to full sync: what comes late is to be seen too
-WARM_UP_SECONDS = 15.0  # a JVM that has just started compiles at the cost of all else
+WARM_UP_SECONDS = 40.0  # JVMs that have just started compile, at the cost of the one that starts after a kill
 REST_SECONDS = 10.0
 
 Choose = Callable[[View, Sequence[int]], Node]  # of a cluster, where these were killed before
@@ -57,6 +57,7 @@ class Kill:
     started: float | None  # …the process that now serves was started
     back: float  # …it served
     in_sync: float  # …all replicas were in sync again
+    daemons_cpu_seconds: float | None  # processor time of all daemons, until it served
     window: Window
 
 
@@ -145,6 +146,7 @@ def measure(cluster: Cluster, victims: Sequence[Victim], rounds: int, bare_round
                 tell(
                     f"{cluster.name}: {victim.what} ({done.node_id}) killed: started after {seconds(done.started)}, "
                     f"back after {seconds(done.back)}, in sync after {seconds(done.in_sync)}, {_words(done.window)}"
+                    + ("" if done.daemons_cpu_seconds is None else f", daemons' CPU {done.daemons_cpu_seconds:.2f} s")
                 )
         result = load.finish()
         tell(f"{cluster.name}: {result}")
@@ -155,16 +157,26 @@ def kill(cluster: Cluster, view: View, load: Workload, victim: Victim, killed: S
     view.settle(SETTLE_DEADLINE_SECONDS)
     time.sleep(QUIET_SECONDS)
     node = victim.choose(view, killed)
+    cpu = cluster.daemons_cpu_seconds()
     at = cluster.kill(node)
     gone = time.monotonic()
     back = cluster.wait_running(node, BACK_DEADLINE_SECONDS)
+    cpu_back = cluster.daemons_cpu_seconds()
     process = cluster.kafka(node)
     started = None if process is None else process_started(process)
     view.wait_in_sync(SETTLE_DEADLINE_SECONDS)
     in_sync = time.monotonic()
     time.sleep(QUIET_SECONDS)
     window = load.window(at, time.monotonic())
-    return Kill(node.node_id, gone - at, None if started is None else started - at, back - at, in_sync - at, window)
+    return Kill(
+        node_id=node.node_id,
+        gone=gone - at,
+        started=None if started is None else started - at,
+        back=back - at,
+        in_sync=in_sync - at,
+        daemons_cpu_seconds=None if cpu is None or cpu_back is None else cpu_back - cpu,
+        window=window,
+    )
 
 
 def bare_start(cluster: Plain, view: View) -> float:
@@ -224,6 +236,7 @@ def _victim_rows(
 ) -> list[Row]:
     samples: dict[str, Any] = {"bubuku": [asdict(k) for k in ours], "plain": [asdict(k) for k in beside]}
     back, plain_back = median(k.back for k in ours), median(k.back for k in beside)
+    started = median(k.started for k in ours)
     gap, plain_gap = (median(k.window.longest_gap_seconds for k in kills) for kills in (ours, beside))
     p99, plain_p99 = (median(k.window.p99_seconds for k in kills) for kills in (ours, beside))
     ratio = None if back is None or bare is None else back / bare
@@ -233,7 +246,7 @@ def _victim_rows(
             scenario.name,
             f"{victim.what} killed, back and serving",
             f"<= {victim.ratio:g} x bare start",
-            _times(back, ratio),
+            f"{_times(back, ratio)}, started after {seconds(started)}",
             ratio is not None and ratio <= victim.ratio,
             _times(plain_back, plain_ratio),
             samples,

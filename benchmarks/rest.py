@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 
 import psutil
 
-from benchmarks.cluster import Supervised, Tell
+from benchmarks.cluster import Supervised, Tell, cpu_seconds, get_json, loopback
 from benchmarks.report import Row
 from benchmarks.view import View, admin_client
 from benchmarks.workload import Workload
 from bubuku.core.errors import UnavailableError
 from bubuku.core.model import Mode, ProcessId
-from bubuku.sandbox.layout import Options
+from bubuku.sandbox.layout import Node, Options
 from bubuku.sandbox.waiting import wait_until
 
 PARTITIONS, TOPICS = 10_000, 50
@@ -28,12 +28,13 @@ MEASURE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One daemon over `MEASURE_SECONDS`. `cpu`: of one core, children that have ended included."""
+    """One daemon over `MEASURE_SECONDS`. `cpu`: of one core."""
 
     node_id: int
     rss_bytes: int  # the highest of a sample a second
     cpu: float
     threads: int
+    replicas_seen: int  # of its own broker, by its own status: it did look at the cluster
 
 
 def run(mode: Mode, tell: Tell) -> list[Row]:
@@ -47,6 +48,8 @@ def run(mode: Mode, tell: Tell) -> list[Row]:
             time.sleep(QUIET_SECONDS)
             costs = measure(cluster)
         partitions = len(view.partitions())
+    if sum(cost.replicas_seen for cost in costs) < PARTITIONS * REPLICATION:
+        raise UnavailableError(f"the daemons did not see all partitions: {costs}")
     for cost in costs:
         tell(f"rest: {cost}")
     rss, cpu = max(c.rss_bytes for c in costs), max(c.cpu for c in costs)
@@ -94,7 +97,7 @@ def measure(cluster: Supervised) -> list[Cost]:
             raise UnavailableError(f"the daemon of {node.name} does not run")
         daemons[node.node_id] = psutil.Process(identity.pid)
     begun = time.monotonic()
-    before = {node_id: _cpu_seconds(process) for node_id, process in daemons.items()}
+    before = {node_id: cpu_seconds(process) for node_id, process in daemons.items()}
     rss = dict.fromkeys(daemons, 0)
     while time.monotonic() - begun < MEASURE_SECONDS:
         time.sleep(1.0)
@@ -102,11 +105,22 @@ def measure(cluster: Supervised) -> list[Cost]:
             rss[node_id] = max(rss[node_id], process.memory_info().rss)
     took = time.monotonic() - begun
     return [
-        Cost(node_id, rss[node_id], (_cpu_seconds(process) - before[node_id]) / took, process.num_threads())
+        Cost(
+            node_id,
+            rss[node_id],
+            (cpu_seconds(process) - before[node_id]) / took,
+            process.num_threads(),
+            replicas_seen(cluster.layout.node(node_id)),
+        )
         for node_id, process in daemons.items()
     ]
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system + times.children_user + times.children_system)
+def replicas_seen(node: Node) -> int:
+    """As the daemon's status counts them. Raises UnavailableError where it does not know, and its cost says nothing."""
+    with loopback() as session:
+        status = get_json(f"{node.api_url}/v1/status", session)
+    load = None if status is None else status["load"]
+    if load is None:
+        raise UnavailableError(f"the daemon of {node.name} does not see the cluster")
+    return int(load["replicas"])

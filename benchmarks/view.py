@@ -46,9 +46,8 @@ class View:
             number = self._ask(_quorum_leader)
         return self._layout.node(number)
 
-    def partitions(self, topic: str | None = None) -> list[dict[str, Any]]:
-        """Of one topic, or of all."""
-        topics = self._ask(lambda admin: admin.describe_topics(None if topic is None else [topic]))
+    def partitions(self) -> list[dict[str, Any]]:
+        topics = self._ask(lambda admin: admin.describe_topics())
         return [partition for topic in topics for partition in topic["partitions"]]
 
     def unsettled(self) -> int:

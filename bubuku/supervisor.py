@@ -18,14 +18,13 @@ from bubuku.core.actions import (
     Action,
     AdoptBroker,
     EndStalled,
-    FormatDirs,
     MarkDirs,
     Outcome,
     Remember,
     StartBroker,
     StopGracefully,
 )
-from bubuku.core.decide import decide
+from bubuku.core.decide import RETRY_SECONDS, decide
 from bubuku.core.errors import BubukuError, InvariantError, UsageError
 from bubuku.core.identity import node_id
 from bubuku.core.memory import Memory
@@ -48,6 +47,7 @@ from bubuku.ports import BrokerFiles, BrokerProcess, Clock, StateFile
 
 LOG = logging.getLogger(__name__)
 EVENTS_KEPT = 50
+LASTING_HOLD_SECONDS = 60.0  # a hold that lasts waits for people, perhaps for days: no reading of it is in a hurry
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,8 @@ class Supervisor:
         self._digest: str | None = None
         self._running: ProcessId | None = None
         self._invariant: str | None = None
+        self._trouble: str | None = None  # why an act of the last cycle failed
         self._start_error: Dated[str] | None = None
-        self._last_tick: float | None = None
         self._since_epoch = clock.wall()
         self.published: Published | None = None
 
@@ -134,21 +134,35 @@ class Supervisor:
         """One cycle. Raises nothing that a broken rule or a sick port causes: both are shown, and held."""
         began = self._clock.now()
         obs = self._observe(began, terminate)
-        if self._invariant is not None:
-            decision = Decision(BrokerState.HELD, Reason.INVARIANT, self._invariant)
-        else:
+        decision = self._decide(obs)
+        trouble = self._perform(decision.actions, obs)
+        if trouble is not None:
+            decision = replace(decision, sentence=f"{decision.sentence} ({trouble})")
+            if trouble != self._trouble:  # once, for as long as it lasts
+                LOG.error("%s", trouble)
+        self._trouble = trouble
+        self.published = self._publish(began, obs, decision)
+        calm = decision.state is BrokerState.SERVING or (
+            decision.state is BrokerState.HELD and self.published.at - self.published.since >= LASTING_HOLD_SECONDS
+        )
+        self._readings.hurry(not calm)  # after it is shown: members read what is shown
+        return self.published
+
+    def _decide(self, obs: Observation) -> Decision:
+        """What to do now. After a broken rule nothing, for good, save a stop that the daemon was told to make."""
+        if self._invariant is None:
             try:
                 self._memory, decision = decide(self._policy, self._memory, obs)
+                return decision
             except InvariantError as error:
                 LOG.critical("a rule of the design was about to be broken: %s", error)
                 self._invariant = str(error)
-                decision = Decision(BrokerState.HELD, Reason.INVARIANT, str(error))
-        for action in decision.actions:
-            if not self._act(action, obs):
-                break  # what comes after rests on what came before
-        self.published = self._publish(began, obs, decision)
-        self._readings.hurry(decision.state is not BrokerState.SERVING)  # after it is shown: members read what is shown
-        return self.published
+        actions: tuple[Action, ...] = ()
+        sent = self._memory.stop_sent_at
+        if obs.terminate and obs.process.identity is not None and (sent is None or obs.now - sent >= RETRY_SECONDS):
+            actions = (StopGracefully(obs.process.identity, "the daemon was told to end and to take Kafka with it"),)
+            self._memory = replace(self._memory, stop_sent_at=obs.now)
+        return Decision(BrokerState.HELD, Reason.INVARIANT, self._invariant, actions)
 
     def _observe(self, now: float, terminate: bool) -> Observation:
         before = self._process.exit_fd()
@@ -190,36 +204,40 @@ class Supervisor:
             return None, str(error)
         return self._digest, None
 
+    def _perform(self, actions: tuple[Action, ...], obs: Observation) -> str | None:
+        """One after the other, up to the first that fails: what comes after rests on it. Returns that one's error."""
+        for action in actions:
+            try:
+                if not self._act(action, obs):
+                    return None
+            except BubukuError as error:
+                if isinstance(action, StartBroker):
+                    self._start_error = Dated(obs.now, str(error))
+                return f"{type(action).__name__} failed: {error}"
+        return None
+
     def _act(self, action: Action, obs: Observation) -> bool:
-        """Perform one action. False: it did not succeed, and what follows in this cycle must not be done."""
-        try:
-            if isinstance(action, FormatDirs):
-                self._files.render()  # the storage tool reads it
-            if isinstance(action, SLOW):
-                return self._slow.submit(action, obs.now)
-            if isinstance(action, Remember):
-                self._save(action.record)
-            elif isinstance(action, StartBroker):
-                self._start(action, obs)
-            elif isinstance(action, AdoptBroker):
-                LOG.warning("%s", action.sentence)
-                adopted = self._process.adopt(action.identity)
-                self._readings.broker_changed()
-                return adopted
-            elif isinstance(action, MarkDirs):
-                self._files.mark(action.paths)
-                self._readings.broker_changed()
-            elif isinstance(action, StopGracefully):
-                LOG.warning("%s", action.sentence)
-                return self._process.signal(action.identity, signal.SIGTERM)
-            elif isinstance(action, EndStalled):
-                LOG.warning("%s", action.sentence)
-                return self._process.signal(action.identity, signal.SIGKILL if action.force else signal.SIGTERM)
-        except BubukuError as error:
-            LOG.error("%s: %s", type(action).__name__, error)
-            if isinstance(action, StartBroker):
-                self._start_error = Dated(obs.now, str(error))
-            return False
+        """Perform one action. False: it was not done, and no error either. Raises BubukuError."""
+        if isinstance(action, SLOW):
+            return self._slow.submit(action, obs.now)
+        if isinstance(action, Remember):
+            self._save(action.record)
+        elif isinstance(action, StartBroker):
+            self._start(action, obs)
+        elif isinstance(action, AdoptBroker):
+            LOG.warning("%s", action.sentence)
+            adopted = self._process.adopt(action.identity)
+            self._readings.broker_changed()
+            return adopted
+        elif isinstance(action, MarkDirs):
+            self._files.mark(action.paths)
+            self._readings.broker_changed()
+        elif isinstance(action, StopGracefully):
+            LOG.warning("%s", action.sentence)
+            return self._process.signal(action.identity, signal.SIGTERM)
+        elif isinstance(action, EndStalled):
+            LOG.warning("%s", action.sentence)
+            return self._process.signal(action.identity, signal.SIGKILL if action.force else signal.SIGTERM)
         return True
 
     def _start(self, action: StartBroker, obs: Observation) -> None:
@@ -233,7 +251,7 @@ class Supervisor:
         record = replace(
             self._record,
             process=identity,
-            started_epoch=self._clock.wall(),
+            started_by_us=True,
             registration=None,
             settings_digest=obs.settings_digest,
             stop_intent=False,

@@ -6,7 +6,9 @@ the same pidfd, its exit status is not known then.
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import signal
 import subprocess
 import time
@@ -44,7 +46,6 @@ def identify(pid: int, boot: str | None = None) -> ProcessId | None:
 @dataclass(frozen=True, slots=True)
 class _Stat:
     state: str
-    cpu_ticks: int
     start_ticks: int
 
 
@@ -54,7 +55,26 @@ def _stat(pid: int) -> _Stat | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text[text.rindex(")") + 2 :].split()  # the command, in brackets, may contain anything
-    return _Stat(fields[0], int(fields[11]) + int(fields[12]), int(fields[19]))
+    return _Stat(fields[0], int(fields[19]))
+
+
+def _watch(pid: int) -> int | None:
+    """A pidfd; None where no process has this pid (a thread may have it). Raises UnavailableError on a kernel, or in a
+    container, without pidfds."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EINVAL, errno.ENOENT):
+            return None
+        reason = f"pidfd_open: {error.strerror}; it needs Linux 5.3, and a container that permits it"
+        raise UnavailableError(f"process {pid} cannot be watched ({reason})") from error
+
+
+def _has_ended(pidfd: int) -> bool:
+    """Whether the last of its threads has; the state in /proc is that of the first one alone."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _bytes_moved(pid: int) -> int:
@@ -100,24 +120,31 @@ class KafkaProcess:
             raise UnavailableError(f"{self._settings.command[0]} cannot be started: {error.strerror}") from error
         _set_niceness(child.pid, self._settings.niceness)
         self._forget()
-        self._child = child
-        self._pidfd = os.pidfd_open(child.pid)
+        try:
+            pidfd = _watch(child.pid)
+        except UnavailableError:
+            child.kill()  # it has only just begun; left to itself, it would be joined by a second one
+            child.wait()
+            raise
         stat = _stat(child.pid)
         assert stat is not None, "our own child is there, if only as a zombie, until it was waited for"
+        self._child, self._pidfd = child, pidfd
         self._identity = ProcessId(child.pid, stat.start_ticks, self._boot)
         self._started_at = started
         return self._identity
 
     def adopt(self, identity: ProcessId) -> bool:
-        """Watch a running process. False, and a proven end in the view, where it does not run any more."""
+        """Watch a running process. False, and a proven end in the view, where it does not run any more.
+
+        Raises UnavailableError where this host cannot watch processes at all.
+        """
         self._forget()
         if identity.boot_id == self._boot:
-            try:
-                pidfd = os.pidfd_open(identity.pid)
-            except ProcessLookupError:
-                pidfd = None
-            # identified after the descriptor was opened: from here on the pid cannot be another process
-            if pidfd is not None and identify(identity.pid, self._boot) == identity:
+            pidfd = _watch(identity.pid)
+            stat = None if pidfd is None else _stat(identity.pid)
+            # looked at after the descriptor was opened: from here on the pid cannot be another process
+            same = stat is not None and stat.start_ticks == identity.start_ticks
+            if pidfd is not None and same and not _has_ended(pidfd):
                 self._pidfd, self._identity, self._adopted = pidfd, identity, True
                 self._started_at = identity.start_ticks / CLOCK_TICKS + _boot_offset()
                 return True
@@ -134,7 +161,7 @@ class KafkaProcess:
             status = self._child.poll()
             if status is not None:
                 return self._ended(code=status if status >= 0 else None, signal_number=-status if status < 0 else None)
-        elif stat is None or stat.state in ("Z", "X") or stat.start_ticks != self._identity.start_ticks:
+        elif self._pidfd is None or _has_ended(self._pidfd):
             return self._ended(code=None, signal_number=None)
         return ProcessView(
             identity=self._identity,

@@ -9,29 +9,39 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import json
+import logging
 import os
 import uuid
 from pathlib import Path
-from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from bubuku.core.errors import RefusedError, UnavailableError
-from bubuku.core.model import ProcessId, Record, Registration
+from bubuku.core.model import Record
 
+LOG = logging.getLogger(__name__)
 SCHEMA = 1
-R = TypeVar("R")
+MACHINE_ID = Path("/etc/machine-id")
+_CURE = "restore it, or move it away"
+_RECORD = TypeAdapter(Record)  # checks types, and drops fields that it does not know
 
 
 class JsonStateFile:
     """Implements `ports.StateFile` in `<folder>/state.json`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, machine_id: Path = MACHINE_ID) -> None:
         self._folder = folder
         self._path = folder / "state.json"
+        self._machine_id = machine_id
         self._lock: int | None = None
 
     def lock(self) -> None:
-        """Own the folder until the process ends. Raises RefusedError naming the daemon that has it."""
-        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Own the folder until the process ends. Raises UnavailableError, or RefusedError naming who has it."""
+        path = self._folder / "lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UnavailableError(f"{path}: {error.strerror}; it must belong to the daemon's user") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -45,18 +55,45 @@ class JsonStateFile:
         self._lock = descriptor
 
     def load(self) -> Record:
-        """The record, or a fresh one with a new instance UUID. Raises UnavailableError if the file cannot be read."""
+        """The record, or a fresh one with a new instance UUID. Raises UnavailableError if the file cannot be read.
+
+        Of a folder that came from another host (a copy, a clone, a moved volume) only what the data is remains: that
+        host's process, whatever this one's boot id says, is not proven dead, and its daemon is another instance.
+        """
+        here = self._machine()
         try:
             document = json.loads(self._path.read_text())
+            record = _RECORD.validate_python(document["record"])
         except FileNotFoundError:
-            record = Record(instance=str(uuid.uuid4()))
+            record = Record(instance=str(uuid.uuid4()), machine=here)
             self.save(record)
             return record
-        except (OSError, ValueError) as error:
-            raise UnavailableError(f"{self._path} cannot be read: {error}; restore it, or move it away") from error
-        if not isinstance(document, dict) or not isinstance(document.get("record"), dict):
-            raise UnavailableError(f"{self._path} is not a bubuku state file; restore it, or move it away")
-        return _record(document["record"], self._path)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise UnavailableError(f"{self._path} is not a bubuku state file ({why}); {_CURE}") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UnavailableError(f"{self._path} cannot be read ({error!r}); {_CURE}") from error
+        if None not in (here, record.machine) and record.machine != here:
+            LOG.warning("%s is of another host: the process and the registration in it are forgotten", self._path)
+            record = dataclasses.replace(
+                record,
+                instance=str(uuid.uuid4()),
+                machine=here,
+                process=None,
+                registration=None,
+                stop_intent=False,
+                counted=False,
+            )
+            self.save(record)
+        return record if here is None else dataclasses.replace(record, machine=here)
+
+    def _machine(self) -> str | None:
+        """systemd's id of this host; None where it has none (most containers)."""
+        try:
+            return self._machine_id.read_text(encoding="ascii", errors="replace").strip() or None
+        except OSError:
+            return None
 
     def save(self, record: Record) -> None:
         """On disk when it returns. Raises UnavailableError."""
@@ -75,22 +112,3 @@ class JsonStateFile:
                 os.close(folder)
         except OSError as error:
             raise UnavailableError(f"{self._path} cannot be written: {error.strerror}") from error
-
-
-def _record(raw: dict[str, Any], path: Path) -> Record:
-    try:
-        known = _known(Record, raw)
-        if known.get("process") is not None:
-            known["process"] = ProcessId(**_known(ProcessId, known["process"]))
-        if known.get("registration") is not None:
-            registration = _known(Registration, known["registration"])
-            registration["endpoints"] = tuple(registration["endpoints"])
-            known["registration"] = Registration(**registration)
-        return Record(**known)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise UnavailableError(f"{path} is not a bubuku state file ({error}); restore it, or move it away") from error
-
-
-def _known(kind: type[R], raw: dict[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    return {name: value for name, value in raw.items() if name in names}

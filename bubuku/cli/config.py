@@ -58,7 +58,8 @@ def show_command(file: Path | None, output: str) -> None:
     if loaded.zookeeper.auth is not None and loaded.zookeeper.auth.password is not None:
         data["zookeeper"]["auth"]["password"] = _MASK
     environment = data["kafka"]["environment"]
-    data["kafka"]["environment"] = {k: _MASK if _SECRETIVE.search(k) else v for k, v in environment.items()}
+    # the name tells, or the value: KAFKA_OPTS with -Djavax.net.ssl.keyStorePassword=…
+    data["kafka"]["environment"] = {k: _MASK if _SECRETIVE.search(f"{k}={v}") else v for k, v in environment.items()}
     if output == "json":
         click.echo(json.dumps(data, indent=2))
     else:

@@ -16,7 +16,7 @@ import yaml
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from bubuku.core.errors import UnavailableError
+from bubuku.core.errors import TimedOutError, UnavailableError
 
 FORMATS = ("table", "json", "yaml")
 WIDE = 10_000  # columns: rich cuts what is wider, a terminal wraps it
@@ -84,7 +84,7 @@ def watch(
         for _ in each:
             try:
                 document = fetch()
-            except UnavailableError as error:
+            except (UnavailableError, TimedOutError) as error:
                 if shown is None:
                     raise
                 if str(error) != trouble:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bubuku.core.errors import UnavailableError, UsageError
+from bubuku.core.errors import BubukuError, TimedOutError, UnavailableError, UsageError
 
 API_VARIABLE = "BUBUKU_API"
 CONFIG_VARIABLE = "BUBUKU_CONFIG"
@@ -75,17 +75,17 @@ def sandbox_addresses() -> tuple[str, ...]:
 def fetch(urls: Sequence[str], path: str, answer_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
     """The JSON document at `path` of the first daemon of `urls` that answers.
 
-    Raises UnavailableError with one line that names the address, each within its deadlines; UsageError with the
-    daemon's word where it says that what was asked makes no sense.
+    Raises UnavailableError, or TimedOutError where it did not answer in time, with one line that names the address;
+    UsageError with the daemon's word where it says that what was asked makes no sense.
     """
-    troubles = []
+    troubles: list[BubukuError] = []
     for url in urls:
         try:
             return fetch_one(url, path, answer_seconds)
-        except UnavailableError as error:
-            troubles.append(str(error))
+        except (UnavailableError, TimedOutError) as error:
+            troubles.append(error)
     more = f" (nor does any other of {len(urls)} daemons)" if len(urls) > 1 else ""
-    raise UnavailableError(troubles[0] + more)
+    raise type(troubles[0])(str(troubles[0]) + more)
 
 
 def fetch_one(url: str, path: str, answer_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def fetch_one(url: str, path: str, answer_seconds: float = ANSWER_SECONDS) -> di
         try:
             answer = session.get(url + path, timeout=(CONNECT_SECONDS, answer_seconds), allow_redirects=False)
         except requests.Timeout as error:
-            raise UnavailableError(f"no daemon answers at {url} in time; is it the right address (--api)?") from error
+            raise TimedOutError(f"no daemon answers at {url} in time; is it the right address (--api)?") from error
         except requests.ConnectionError as error:
             raise UnavailableError(
                 f"no daemon answers at {url}; does it run, is it the right address (--api)?"

@@ -29,6 +29,7 @@ COLOURS = {
     "missing": "red",
 }
 STALE_SECONDS = 60.0
+AGED_SECONDS = 5.0  # from here on the age of what Kafka said is shown
 CLUSTER = "/v1/cluster"
 VOLATILE = frozenset({"at_epoch", "age_seconds", "asked", "answered_by", "disk_used_bytes"})
 
@@ -106,10 +107,12 @@ def goings_on(document: dict[str, Any]) -> list[str]:
     serving = sum(row["state"] == "serving" for row in rows)
     lines = [f"{serving} of {len(rows)} {'node serves' if len(rows) == 1 else 'nodes serve'}"]
     if document["partitions"] is not None:
-        lines[0] += f"; {partitions(document)}"
+        age = document["metadata"]["age_seconds"]
+        ago = f" ({duration(age)} ago)" if age is not None and age >= AGED_SECONDS else ""
+        lines[0] += f"; {partitions(document)}{ago}"
     for row in rows:
         if row["state"] != "serving":
-            lines.append(f"{name(row)}: {row['sentence']}")
+            lines.append(f"{name(row)}: {row['sentence']}" + (f" -> {row['remedy']}" if row.get("remedy") else ""))
         elif row["registered"] is False and "broker" in row["roles"] and not _since_the_metadata(row, document):
             lines.append(f"{name(row)}: its daemon says that it serves, but Kafka's metadata does not list it")
     metadata, coordination = document["metadata"], document["coordination"]

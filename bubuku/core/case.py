@@ -13,6 +13,7 @@ from bubuku.core.observation import Observation, Policy
 from bubuku.core.reasons import Reason
 
 NEVER = float("-inf")  # a reading that was not made yet
+PROCESSES_AGE_SECONDS = 10.0  # what is known of other processes is not older where a start or a fence rests on it
 
 
 @dataclass(frozen=True, slots=True)

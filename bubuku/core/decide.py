@@ -114,9 +114,16 @@ def _alive(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, De
 def _running_record(policy: Policy, memory: Memory, obs: Observation, facts: lifecycle.Facts) -> Record:
     """The state file as it should be while this process runs."""
     record = obs.record
-    if record.process != obs.process.identity:  # adopted: whatever was on record belongs to another process
+    if record.process != obs.process.identity:
+        # adopted: what is on record belongs to another process, but for a fence that may be on its way still
         record = replace(
-            record, process=obs.process.identity, registration=None, stop_intent=False, counted=False, fencing=False
+            record,
+            process=obs.process.identity,
+            started_by_us=False,
+            registration=None,
+            settings_digest=None,
+            stop_intent=False,
+            counted=False,
         )
     own = lifecycle.own_registration(policy, obs)
     # written down once it answers, at our endpoints: only then is the registration known to be this process's own
@@ -152,11 +159,16 @@ def _longer(policy: Policy, timeout: float) -> float:
 def _stalled(policy: Policy, memory: Memory, obs: Observation, state: BrokerState) -> EndStalled | None:
     """A start without any progress (no log line, no megabyte read or written) for the start-up timeout.
 
-    Never a broker that registered, never one that recovers, and not while it is unknown whether it is registered.
+    Never a broker that registered, answered or was adopted while it ran (it may serve where we do not look, as with a
+    wrong zookeeper.prefix), never one that recovers, and not while it is unknown whether it is registered.
     """
     if state is not BrokerState.STARTING or memory.registered_once or memory.progress_at is None:
         return None
-    if obs.record.registration is not None or obs.process.identity is None:
+    if memory.answered_at is not None or obs.process.identity is None:
+        return None
+    if obs.record.process != obs.process.identity or not obs.record.started_by_us:
+        return None
+    if obs.record.registration is not None:
         return None
     view, force = obs.registration.value, memory.stalled == obs.process.identity
     still = obs.now - memory.progress_at

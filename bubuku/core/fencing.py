@@ -10,12 +10,13 @@ from dataclasses import replace
 
 from bubuku.core import identity
 from bubuku.core.actions import Action, Fence, RaiseFence, Remember, Result
-from bubuku.core.case import Case, Stop, held, wait
+from bubuku.core.case import PROCESSES_AGE_SECONDS, Case, Stop, held, wait
 from bubuku.core.memory import Memory
 from bubuku.core.model import Registration
 from bubuku.core.reasons import Reason
 
 FENCE_RETRY_SECONDS = 1.0
+FORWARD_SECONDS = 60.0  # KRaft: for so long a broker carries an unanswered request from one controller to the next
 FENCE_TRIES = 3  # KRaft: what was not sent needs no waiting for, and Kafka itself waits for its old session
 
 
@@ -58,11 +59,11 @@ def _again(case: Case, why: str) -> tuple[Memory, Stop | None]:
 def _settled(case: Case) -> tuple[Memory, Stop | None]:
     """KRaft: a late UnregisterBroker would break the next incarnation. In ZooKeeper mode a raise makes it fail."""
     since = case.memory.fence_unknown_at
-    if case.zookeeper or since is None or case.obs.now >= since + case.policy.session_timeout:
+    quiet = max(case.policy.session_timeout, FORWARD_SECONDS)
+    if case.zookeeper or since is None or case.obs.now >= since + quiet:
         return case.memory, None
-    return case.memory, wait(
-        Reason.OLD_SESSION, "whether the cluster was told is unknown: the old session must end first"
-    )
+    sentence = f"whether the cluster was told is unknown, and it may be told late: waiting for {quiet:.0f} s"
+    return case.memory, wait(Reason.OLD_SESSION, sentence)
 
 
 def fence_target(case: Case) -> Registration | None:
@@ -78,12 +79,18 @@ def fence_target(case: Case) -> Registration | None:
         return None  # not about to be started: in KRaft an unregistered broker would not count for new topics
     if not case.zookeeper:
         meeting = case.meeting
-        if meeting is None or meeting.member_owner != obs.record.instance:
+        # by this very session: our predecessor's member node says nothing about who answers for the id now
+        if meeting is None or meeting.session_id is None or meeting.member_session != meeting.session_id:
+            return None
+        if meeting.member_owner != obs.record.instance:
             return None
     return obs.record.registration
 
 
 def _send_fence(case: Case, target: Registration) -> tuple[Memory, Stop | None]:
+    if case.obs.foreign.begun < case.obs.now - PROCESSES_AGE_SECONDS:
+        # somebody may have started Kafka by hand meanwhile: in KRaft its registration looks the same
+        return case.memory, wait(case.memory.cause, "looking at the other processes first")
     sentence = f"broker {target.node_id} is dead: telling the cluster at once"
     memory = replace(
         case.memory, fence_sent_at=case.obs.now, fence_tries=case.memory.fence_tries + 1, raise_sent_at=None
@@ -101,10 +108,11 @@ def old_registration(case: Case) -> tuple[Memory, Stop | None]:
     if not case.zookeeper or case.node_id is None:
         return memory, None
     after = max(case.ended_at, memory.fence_sent_at if memory.fence_sent_at is not None else case.ended_at)
-    if not obs.registration.known or obs.registration.begun <= after:
+    view = obs.registration.value
+    if view is None or obs.registration.begun <= after or view.asked_for != case.node_id:
         memory = replace(memory, session_since=None)  # sessions do not end while ZooKeeper is away
         return memory, wait(Reason.COORDINATION_AWAY, "asking ZooKeeper whether the old registration still stands")
-    own = obs.registration.value.own if obs.registration.value is not None else None
+    own = view.own
     if own is None:
         return memory, None
     since = memory.session_since if memory.session_since is not None else obs.now

@@ -11,15 +11,14 @@ from dataclasses import replace
 
 from bubuku.core import identity
 from bubuku.core.actions import AdoptBroker, FormatDirs, MarkDirs, Remember, Result
-from bubuku.core.case import NEVER, Case, Gate, Stop, held, wait
+from bubuku.core.case import NEVER, PROCESSES_AGE_SECONDS, Case, Gate, Stop, held, wait
 from bubuku.core.fencing import fence, fence_raised, old_registration
 from bubuku.core.memory import Memory
 from bubuku.core.model import BrokerState, Role
 from bubuku.core.reasons import Reason
 
 READING_PATIENCE_SECONDS = 5.0
-READING_AGE_SECONDS = 30.0  # what a start rests on is not older…
-PROCESSES_AGE_SECONDS = 10.0  # …nor what it knows of other processes, which come and go faster than disks
+READING_AGE_SECONDS = 30.0  # what a start rests on is not older; processes come and go faster than disks
 FORMAT_RETRY_SECONDS = 30.0
 EXECUTE_RETRY_SECONDS = 10.0
 FULL_BYTES = 16 << 20  # below this much free space Kafka cannot be expected to start
@@ -62,7 +61,11 @@ def looked_lately(case: Case) -> tuple[Memory, Stop | None]:
     obs = case.obs
     fresh = min(obs.log_dirs.begun + READING_AGE_SECONDS, obs.foreign.begun + PROCESSES_AGE_SECONDS)
     if min(obs.log_dirs.begun, obs.foreign.begun, obs.log.begun) < case.ended_at or fresh < obs.now:
-        return case.memory, wait(case.memory.cause, "looking at the log dirs and the other processes again")
+        sentence = "looking at the log dirs and the other processes again"
+        oldest = obs.now - obs.log_dirs.begun
+        if oldest > 2 * READING_AGE_SECONDS:
+            sentence += f"; the last look at the log dirs was {oldest:.0f} s ago: a disk may hang"
+        return case.memory, wait(case.memory.cause, sentence)
     return case.memory, None
 
 
@@ -146,11 +149,15 @@ def lasting_failure(case: Case) -> tuple[Memory, Stop | None]:
     reason = Reason(log.fatal)
     line = log.fatal_line or ""
     full = [d.path for d in case.dirs if d.usable and d.total_bytes > 0 and d.free_bytes < FULL_BYTES]
+    # The cause may also be in Kafka's environment, a file beside the template, or ZooKeeper, where its end does not
+    # show: a daemon that was restarted since tries once more. What served was not refused; the log is of before.
+    served = case.memory.served_since is not None and case.memory.process == case.ended.identity
+    unchanged = case.obs.settings_digest == case.obs.record.settings_digest and case.ended.watched and not served
     stands = {
         Reason.DISK_FULL: bool(full),
-        Reason.BAD_CONFIGURATION: case.obs.settings_digest == case.obs.record.settings_digest,
-        Reason.NODE_ID_MISMATCH: case.obs.settings_digest == case.obs.record.settings_digest,
-        Reason.CLUSTER_ID_MISMATCH: case.obs.settings_digest == case.obs.record.settings_digest,
+        Reason.BAD_CONFIGURATION: unchanged,
+        Reason.NODE_ID_MISMATCH: unchanged,
+        Reason.CLUSTER_ID_MISMATCH: unchanged,
     }.get(reason, False)
     if reason is Reason.LOG_DIRS_FAILED and full:
         reason, stands = Reason.DISK_FULL, True
@@ -249,8 +256,8 @@ GATES: tuple[Gate, ...] = (
     executable,
     readings,
     other_process,
+    same_meeting_place,  # before the dirs: to a second daemon of a node id --accept-empty must not be proposed
     same_broker,
-    same_meeting_place,
     lasting_failure,
     fence,
     looked_lately,

@@ -105,8 +105,9 @@ def _missing(known: str, path: str, dirs: Sequence[LogDir]) -> Finding | None:
     if any(d.marker == known for d in dirs) or (here is not None and not here.usable):
         return None
     if here is None:
-        return Finding(Reason.LOG_DIR_EMPTY, f"the log dir last seen at {path} is not among log.dirs any more")
-    if here.marker is not None:
+        sentence = f"the log dir last seen at {path} is not among log.dirs any more: put it back into the template"
+        return Finding(Reason.LOG_DIR_EMPTY, sentence)
+    if here.marker is not None and here.holds_data:
         return Finding(Reason.LOG_DIR_FOREIGN, f"{path} carries marker {here.marker}, on record is {known}")
     return Finding(Reason.LOG_DIR_EMPTY, f"{path} held data (marker {known}), and now it does not")
 
@@ -118,12 +119,14 @@ def _first(findings: Sequence[Finding | None]) -> Finding | None:
 
 
 def on_record(record: Record, meeting: CoordinationView | None) -> dict[str, str]:
-    """Marker UUID → path, of all dirs that this broker is known to have had."""
-    known: dict[str, str] = {}
-    if meeting is not None and meeting.desired is not None:
-        known.update(meeting.desired.dirs)
-    known.update(record.dirs)
-    return known
+    """Marker UUID → path, of all dirs that this broker is known to have had.
+
+    What ZooKeeper has of a path is copied from here, so our own record of that path is the newer one: it may name a dir
+    that was accepted as empty, and ZooKeeper not yet.
+    """
+    there = {} if meeting is None or meeting.desired is None else meeting.desired.dirs
+    ours = set(record.dirs.values())
+    return {marker: path for marker, path in there.items() if path not in ours} | dict(record.dirs)
 
 
 def present(dirs: Sequence[LogDir]) -> dict[str, str]:

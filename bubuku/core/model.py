@@ -91,7 +91,7 @@ class ProcessView:
     started_at: float | None = None  # monotonic; an adopted process has its true start here
     adopted: bool = False
     suspended: bool = False  # the kernel says it is stopped (SIGSTOP, tracing)
-    activity: int = 0  # grows while the process works: CPU ticks plus bytes read and written
+    activity: int = 0  # bytes read and written so far, through caches too: grows while the process works
     exit: Exit | None = None  # the last proven end, kept until the next start
 
 
@@ -174,11 +174,15 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class RegistrationView:
-    """Who is registered: ours (None: it is not) and how many others."""
+    """Who is registered: ours (None: it is not) and how many others.
+
+    `asked_for` is the node id that ours was looked for by; None: nobody knew it yet, so `own` says nothing.
+    """
 
     own: Registration | None
     others: int
     controller_id: int | None = None
+    asked_for: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,11 +272,13 @@ class Member:
     state: str
     sentence: str
     since_epoch: float  # wall clock, for people only
+    reason: str | None = None  # a code of `core.reasons`; a newer daemon's may be unknown here
     kafka_version: str | None = None
     schemas: tuple[int, ...] = (1,)
     disk_used_bytes: int | None = None
     disk_total_bytes: int | None = None
     restarts: int = 0
+    kafka_server: str | None = None  # "host:port" of its broker, for clients of the same protocol as ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +297,7 @@ class CoordinationView:
     session_id: int | None = None
     members: tuple[Member, ...] = ()
     member_owner: str | None = None  # instance of the daemon that owns members/<our id>; None: nobody
+    member_session: int | None = None  # the session that holds members/<our id>
     desired: Desired | None = None
     desired_read: bool = False  # desired/<our id> was read (and may not exist)
     marker: str | None = None  # UUID of bubuku's root in this ZooKeeper
@@ -304,11 +311,12 @@ class Record:
     """What the state file keeps across the daemon's own death. Written before it is needed, fsynced."""
 
     instance: str
+    machine: str | None = None  # the host that it was written on; None: it has no id
     node_id: int | None = None
     cluster_id: str | None = None
     marker: str | None = None
     process: ProcessId | None = None
-    started_epoch: float | None = None
+    started_by_us: bool = False  # else `process` was adopted while it ran, and is never ended as a stalled start
     registration: Registration | None = None  # as seen when *this* process registered
     dirs: Mapping[str, str] = field(default_factory=dict)  # marker UUID → path last seen at
     settings_digest: str | None = None  # what the process was started with

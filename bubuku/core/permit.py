@@ -92,13 +92,19 @@ RULES: tuple[Rule, ...] = (
     Rule("noted, and no longer wanted", lambda f: f.entry and not f.intended and not f.wanted, Move.WITHDRAW),
     Rule("noted, hands off since", lambda f: f.entry and not f.intended and f.maintenance, Move.WITHDRAW),
     Rule("noted, it died by itself", lambda f: f.entry and not f.intended and not f.alive, Move.WITHDRAW),
-    Rule("noted, the guard says no now", lambda f: f.entry and not f.intended and f.verdict is Verdict.NO, Move.WITHDRAW),
+    Rule(
+        "noted, the guard says no now", lambda f: f.entry and not f.intended and f.verdict is Verdict.NO, Move.WITHDRAW
+    ),
     Rule("the verdict is being made", lambda f: f.judging, Move.WAIT),
-    Rule("noted, the verdict is too old", lambda f: f.entry and not f.intended and f.verdict is Verdict.NONE, Move.JUDGE),
+    Rule(
+        "noted, the verdict is too old", lambda f: f.entry and not f.intended and f.verdict is Verdict.NONE, Move.JUDGE
+    ),
     Rule("noted, and may be sent", lambda f: f.entry and not f.intended, Move.INTEND),
     # SIGTERM may have been sent: finish the stop, never conclude from how the broker looks
     Rule("back in every ISR", lambda f: f.intended and not f.same_process and f.back and f.entry, Move.RELEASE),
-    Rule("back, and the entry was released for us", lambda f: f.intended and not f.same_process and f.back, Move.FORGET),
+    Rule(
+        "back, and the entry was released for us", lambda f: f.intended and not f.same_process and f.back, Move.FORGET
+    ),
     Rule("on its way back", lambda f: f.intended and not f.same_process, Move.WAIT),
     Rule("the helper is at work", lambda f: f.intended and f.signalling, Move.WAIT),
     Rule("it was sent: it is going down", lambda f: f.intended and f.signalled, Move.WAIT),

@@ -85,13 +85,17 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.OLD_SESSION: Explanation("whether the cluster was told is unknown, so the old session must end first"),
     Reason.LEADERS_MOVING: Explanation("the cluster still elects leaders for partitions that this broker led"),
     Reason.COORDINATION_AWAY: Explanation("ZooKeeper does not answer, and this start needs it", "look at ZooKeeper"),
-    Reason.RECORD_UNREAD: Explanation("the log dirs are empty and the record of what they held could not be read yet"),
+    Reason.RECORD_UNREAD: Explanation(
+        "which log dirs this broker had is on record in ZooKeeper alone, and could not be read yet", "look at ZooKeeper"
+    ),
     Reason.FORMATTING: Explanation("KRaft log dirs that never held data are being formatted"),
     Reason.NODE_ID_MISMATCH: Explanation(
-        "the log dirs belong to another node id than configured", "mount the right volume, or correct node_id"
+        "the log dirs belong to another node id than configured",
+        "mount the right volume, or correct node_id; then restart the daemon if it is still held",
     ),
     Reason.CLUSTER_ID_MISMATCH: Explanation(
-        "the log dirs belong to another Kafka cluster", "mount the right volume, or correct the ZooKeeper address"
+        "the log dirs belong to another Kafka cluster",
+        "mount the right volume, or correct the ZooKeeper address; then restart the daemon if it is still held",
     ),
     Reason.LOG_DIR_EMPTY: Explanation(
         "a log dir that held data came up without it; starting would lose replicas",
@@ -103,7 +107,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.LOG_DIRS_FAILED: Explanation("no log dir is usable", "look at the disks and mounts"),
     Reason.DISK_FULL: Explanation("the log dir's disk is full; a restart would not mend it", "free space, or grow it"),
     Reason.BAD_CONFIGURATION: Explanation(
-        "Kafka refuses its configuration", "correct the server.properties template; it is read again when it changes"
+        "Kafka refuses its configuration",
+        "correct the server.properties template, and it is tried at once; what else was mended: restart the daemon",
     ),
     Reason.PORT_TAKEN: Explanation(
         "a listener's port is taken by another process", "end that process or move the port"

@@ -20,6 +20,7 @@ LOG = logging.getLogger(__name__)
 # a reader that parses the metadata of 10,000 partitions must not keep a load balancer's probe waiting (default 5 ms)
 SWITCH_SECONDS = 0.0005
 BETTER_NICENESS = -5
+AUTOGROUP = Path("/proc/self/autogroup")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,7 +45,10 @@ def command(path: Path | None, accept_empty: bool, log_level: str) -> None:
     for warning in config.warnings:
         LOG.warning("%s", warning)
     for folder in (config.state_dir, config.log_dir):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be created: {error.strerror}") from error
     state = JsonStateFile(config.state_dir)
     state.lock()
     daemon = Daemon(config, state, accept_empty, niceness=go_first())
@@ -62,8 +66,11 @@ def go_first() -> int:
     before = os.getpriority(os.PRIO_PROCESS, 0)
     try:
         os.setpriority(os.PRIO_PROCESS, 0, before + BETTER_NICENESS)
-    except PermissionError:
-        LOG.debug("not permitted to run at a better priority than Kafka")
+        if os.getsid(0) == os.getpid() and AUTOGROUP.exists():
+            # where the kernel groups by session, niceness counts within a group only; Kafka has a session of its own
+            AUTOGROUP.write_text(str(BETTER_NICENESS))
+    except OSError as error:
+        LOG.debug("not permitted to run at a better priority than Kafka: %s", error)
     return before
 
 

@@ -63,6 +63,7 @@ class Loop:
     def run(self) -> None:
         notify("READY=1")
         terminate: bool | None = None  # None: not told to end
+        failure: str | None = None
         next_tick = time.monotonic()
         while True:
             self._wait(max(0.0, next_tick - time.monotonic()))
@@ -74,9 +75,12 @@ class Loop:
                     return
             try:
                 published = self._supervisor.tick(terminate=terminate is True)
-            except Exception:  # the tick's boundary: a bug must not end the watch over Kafka; /livez goes bad meanwhile
-                LOG.exception("a cycle failed")
+            except Exception as error:  # a bug must not end the watch over Kafka; /livez goes bad meanwhile
+                if repr(error) != failure:  # with its traceback once: cycles may be many a second
+                    LOG.exception("a cycle failed")
+                failure = repr(error)
                 continue
+            failure = None
             if terminate and published.observation.process.identity is None:
                 return
             notify("WATCHDOG=1")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError
-from bubuku.core.model import ClusterView, CoordinationView, ForeignProcess, JmxView, Member, ProcessId
+from bubuku.core.model import ClusterView, CoordinationView, Dated, ForeignProcess, JmxView, Member, ProcessId
 from bubuku.ports import BrokerFiles, Coordination, Jmx, Kafka, Registrations
 from bubuku.readers import Reader
 from bubuku.supervisor import Snapshots
@@ -19,19 +19,21 @@ from bubuku.supervisor import Snapshots
 PACES = {
     "log_dirs": (10.0, 0.5),
     "log": (2.0, 0.2),
-    "foreign": (30.0, 0.5),
+    "foreign": (5.0, 0.5),  # costs nothing while our own Kafka runs
     "registration": (5.0, 0.2),
     "answers": (5.0, 0.25),
     "jmx": (5.0, 0.25),
-    "cluster": (30.0, 0.3),
+    "cluster": (30.0, 0.15),
     "coordination": (5.0, 0.25),
 }
 DEADLINE_SECONDS = 3.0
 CLUSTER_DEADLINE_SECONDS = 10.0
+UNSETTLED_SECONDS = 3.0  # how often the metadata is read while it is unknown, or replicas are missing
 
 
 class ReaderThreads:
-    """All readers. `member` makes what this daemon shows in ZooKeeper; None while the node id is unknown."""
+    """All readers. `member` makes what this daemon shows in ZooKeeper; None while the node id is unknown. `met` is told
+    who else is there."""
 
     def __init__(
         self,
@@ -44,11 +46,12 @@ class ReaderThreads:
         running: Callable[[], ProcessId | None],
         node_id: Callable[[], int | None],
         member: Callable[[], Member | None],
+        met: Callable[[tuple[Member, ...]], None],
         wake: Callable[[], None],
     ) -> None:
         self._kafka, self._coordination = kafka, coordination
         self._node_id, self._member, self._running = node_id, member, running
-        self._files = files
+        self._files, self._met = files, met
 
         def reader(name: str, read: Callable[[], Any]) -> Reader[Any]:
             rest, busy = PACES[name]
@@ -78,6 +81,10 @@ class ReaderThreads:
             self.coordination,
         )
 
+        self._before_start = (self.log_dirs, self.foreign, self.cluster)
+        self._was_busy = True
+        self._states: frozenset[tuple[int, str]] = frozenset()  # of the members, when the metadata was last asked for
+
     def start(self) -> None:
         for reader in self._all:
             reader.start()
@@ -106,12 +113,20 @@ class ReaderThreads:
             reader.wake()
 
     def hurry(self, busy: bool) -> None:
+        """What only a decision to start rests on is not hurried any more once Kafka runs: its start needs the cores."""
+        running = self._running() is not None
         for reader in self._all:
-            reader.hurry(busy)
+            reader.hurry(busy and not (running and reader in self._before_start))
+        if self._was_busy and not busy:
+            self.cluster.wake()  # it serves: what it leads has changed
+        elif not busy and unsettled(self.cluster.latest) and _age(self.cluster.latest) >= UNSETTLED_SECONDS:
+            self.cluster.wake()
+        self._was_busy = busy
 
     def _read_foreign(self) -> ForeignProcess | None:
-        ours = self._running()
-        return None if ours is not None else self._files.foreign(None)
+        if self._running() is not None:
+            raise UnavailableError("not looked for while our own Kafka runs")  # unknown: it must not read as "nobody"
+        return self._files.foreign(None)
 
     def _read_cluster(self) -> ClusterView:
         return ClusterView.of(self._kafka.cluster(self._node_id(), CLUSTER_DEADLINE_SECONDS))
@@ -123,7 +138,23 @@ class ReaderThreads:
                 self._coordination.publish(member, DEADLINE_SECONDS)
             except (RefusedError, UnavailableError, TimedOutError):
                 pass  # the view says who owns the member, or that there is no connection
-        return self._coordination.view(self._node_id(), DEADLINE_SECONDS)
+        view = self._coordination.view(self._node_id(), DEADLINE_SECONDS)
+        self._met(view.members)
+        states = frozenset((m.node_id, m.state) for m in view.members)
+        if states != self._states:
+            self._states = states
+            self.cluster.wake()  # a broker came or went: leaders and in-sync replicas change
+        return view
+
+
+def unsettled(metadata: Dated[ClusterView]) -> bool:
+    """Whether the next reading is likely to say something else: what it shows must not be half a minute old then."""
+    view = metadata.value
+    return view is None or view.under_replicated > 0 or view.offline_partitions > 0
+
+
+def _age(reading: Dated[Any]) -> float:
+    return time.monotonic() - reading.begun
 
 
 def _never(why: str) -> Callable[[], Any]:

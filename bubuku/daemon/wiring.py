@@ -17,6 +17,7 @@ from bubuku.adapters.state_file import JsonStateFile
 from bubuku.adapters.zookeeper.coordination import ZooKeeperCoordination
 from bubuku.adapters.zookeeper.registrations import ZooKeeperRegistrations
 from bubuku.adapters.zookeeper.session import Session, ZooKeeperSettings
+from bubuku.config.environment import VARIABLES
 from bubuku.config.model import Config
 from bubuku.core import properties
 from bubuku.core.actions import Action, Fence, FormatDirs, JoinMarker, Outcome, RaiseFence, RecordDesired, Result
@@ -32,7 +33,7 @@ from bubuku.verdicts import Verdicts
 
 FENCE_DEADLINE_SECONDS = 3.0
 FORMAT_DEADLINE_SECONDS = 60.0
-SECRET_VARIABLES = ("BUBUKU_KAFKA_PASSWORD", "BUBUKU_ZOOKEEPER_PASSWORD")
+NOT_FOR_KAFKA = {variable.name for variable in VARIABLES if variable.secret} | {"NOTIFY_SOCKET", "WATCHDOG_PID"}
 
 
 class SystemClock:
@@ -64,8 +65,12 @@ class Daemon:
         self._coordination = ZooKeeperCoordination(self._session, lambda: self._readers.coordination.wake())
         self._clients = client_settings(config)
         self._servers = config.kafka.client.bootstrap_servers or listeners
-        self._kafka = KafkaAdmin(self._servers, self._clients, listeners[0] if listeners else None)
+        self._listener = listeners[0] if listeners else None
+        self._kafka = KafkaAdmin(self._servers, self._clients, self._listener)
         registrations = self._registrations(policy)
+        self._advised: list[KafkaAdmin | KraftRegistrations] = [self._kafka]
+        if isinstance(registrations, KraftRegistrations):
+            self._advised.append(registrations)
         self._jmx = JolokiaJmx(config.kafka.jolokia_url) if config.kafka.jolokia_url is not None else None
         self._process = KafkaProcess(launch_settings(config, record, niceness))
         self._files = BrokerFiles(files_settings(config, record))
@@ -78,11 +83,12 @@ class Daemon:
             running=lambda: self._supervisor.running,
             node_id=self.node_id,
             member=self._member,
+            met=self._met,
             wake=self._waker.wake,
         )
         self._effects = Effects(self._handlers(registrations), self._waker.wake)
         self._supervisor = Supervisor(
-            policy=lambda: config.policy(accept_empty=accept_empty),
+            policy=lambda: self._policy(accept_empty),
             process=self._process,
             files=self._files,
             state=state,
@@ -193,6 +199,19 @@ class Daemon:
             Fence: fence,
         }
 
+    def _policy(self, accept_empty: bool) -> Policy:
+        """As the template stands now, our listener with it. Loop thread. Raises UsageError."""
+        listeners = own_listeners(self._config)
+        self._listener = listeners[0] if listeners else None
+        self._kafka.listen_at(self._listener)
+        return self._config.policy(accept_empty=accept_empty)
+
+    def _met(self, members: tuple[Member, ...]) -> None:
+        """Peers' brokers can be asked even where the configuration names none, and our own is dead. Reader thread."""
+        servers = [m.kafka_server for m in members if m.kafka_server is not None and "broker" in m.roles]
+        for client in self._advised:
+            client.suggest(servers)
+
     def _member(self) -> Member | None:
         published, node_id = self.published(), self.node_id()
         if node_id is None or published is None:
@@ -205,21 +224,29 @@ class Daemon:
             instance=self._supervisor.record.instance,
             roles=about.roles,
             version=about.version,
-            api_url=f"http://{self._config.api.host}:{self._config.api.port}",
+            api_url=api_url(self._config),
             rack=about.rack,
             state=decision.state.value,
             sentence=decision.sentence,
             since_epoch=published.since_epoch,
+            reason=decision.reason.value,
             kafka_version=about.kafka_version,
             # rounded, because each change is a write to ZooKeeper
             disk_used_bytes=_rounded(used) if used is not None else None,
             disk_total_bytes=total,
             restarts=sum(published.starts.values()),
+            kafka_server=self._listener if Role.BROKER in self._config.kafka.roles else None,
         )
 
 
 def _rounded(size_bytes: int, step: int = 100 << 20) -> int:
     return size_bytes // step * step
+
+
+def api_url(config: Config) -> str:
+    """Where this daemon's API can be asked: by this host's name where it listens on all interfaces."""
+    host = config.host if config.api.host in ("0.0.0.0", "::", "") else config.api.host
+    return f"http://[{host}]:{config.api.port}" if ":" in host else f"http://{host}:{config.api.port}"
 
 
 def zookeeper_settings(config: Config) -> ZooKeeperSettings:
@@ -300,8 +327,8 @@ def files_settings(config: Config, record: Record) -> BrokerFilesSettings:
 
 
 def child_environment(config: Config) -> dict[str, str]:
-    """Kafka's environment is the daemon's, less its secrets, and what the configuration adds."""
-    inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+    """The daemon's own, less its secrets and its line to systemd, and what the configuration adds."""
+    inherited = {name: value for name, value in os.environ.items() if name not in NOT_FOR_KAFKA}
     return {**inherited, **config.kafka.environment}
 
 

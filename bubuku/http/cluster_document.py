@@ -10,6 +10,7 @@ from typing import TypedDict
 
 from bubuku.core.model import Member, disk_use
 from bubuku.core.observation import About, Published
+from bubuku.core.reasons import EXPLANATIONS, Reason
 from bubuku.http import documents
 
 MISSING = "missing"  # the state of a broker that no daemon answers for
@@ -33,6 +34,7 @@ class BrokerDocument(TypedDict):
     state: str
     reason: str | None
     sentence: str
+    remedy: str | None  # what an operator can do about it
     since_epoch: float | None
     kafka_version: str | None
     daemon_version: str | None
@@ -135,6 +137,7 @@ def bare_row(node_id: int, listed: bool, met: bool) -> BrokerDocument:
         "state": MISSING if met else UNKNOWN,
         "reason": None,
         "sentence": missing if met else unknown,
+        "remedy": None,
         "since_epoch": None,
         "kafka_version": None,
         "daemon_version": None,
@@ -153,7 +156,9 @@ def overlay_member(row: BrokerDocument, member: Member) -> None:
         "roles": list(member.roles),
         "daemon": True,
         "state": member.state,
+        "reason": member.reason,
         "sentence": member.sentence,
+        "remedy": remedy(member.reason),
         "since_epoch": member.since_epoch,
         "kafka_version": member.kafka_version,
         "daemon_version": member.version,
@@ -173,6 +178,7 @@ def overlay_own(row: BrokerDocument, published: Published, about: About) -> None
         "state": str(published.decision.state),
         "reason": str(published.decision.reason),
         "sentence": published.decision.sentence,
+        "remedy": remedy(published.decision.reason),
         "since_epoch": published.since_epoch,
         "kafka_version": row["kafka_version"] if about.kafka_version is None else about.kafka_version,
         "daemon_version": about.version,
@@ -181,6 +187,11 @@ def overlay_own(row: BrokerDocument, published: Published, about: About) -> None
     dirs = published.observation.log_dirs.value
     if dirs is not None:
         row["disk_used_bytes"], row["disk_total_bytes"] = disk_use(dirs)
+
+
+def remedy(reason: str | None) -> str | None:
+    """What to do about it; None where there is nothing to do, or a newer daemon's reason is not known here."""
+    return EXPLANATIONS[Reason(reason)].remedy if reason in set(Reason) else None
 
 
 def members_known(published: Published) -> bool:

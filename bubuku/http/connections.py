@@ -19,6 +19,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,6 +32,7 @@ from bubuku.http.documents import problem
 
 EXCHANGE_SECONDS = 5.0
 HEADER_BYTES = 16_384
+LINGER_ZERO = struct.pack("ii", 1, 0)
 CONNECTIONS = 128  # a listener; far above what probes, scrapes and people need, far below the descriptors' limit
 # A whole request without a body. Headers that change how a message is framed or what comes after it are not plain.
 PLAIN = re.compile(rb"(GET|HEAD) (/[a-z]+) HTTP/1\.1\r\n((?:[!-9;-~]+:[ -~\t]*\r\n)+)\r\n")
@@ -107,8 +110,11 @@ class BoundedProtocol(H11Protocol):
         self.transport.close()
 
     def abort(self) -> None:
-        """End the connection at once, whatever is unsent."""
+        """End the connection at once, whatever is unsent: by a reset, else the kernel would keep the answers that the
+        client does not read, megabytes of them, for minutes."""
         self._aborted = True
+        if (bound := self.transport.get_extra_info("socket")) is not None:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
         self.transport.abort()
 
     def _arm(self, seconds: float | None = None) -> None:

@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bubuku.core.errors import TimedOutError, UnavailableError, UsageError
 from bubuku.core.model import ProcessId
 from bubuku.sandbox import files, running, runtimes
@@ -34,6 +36,7 @@ DAEMON_DEADLINE_SECONDS = 20.0
 KAFKA_DEADLINE_SECONDS = 40.0
 ZOOKEEPER_DEADLINE_SECONDS = 10.0
 TOO_MANY_RESTARTS = 3
+NODE_MEMORY_BYTES = 500 * 2**20  # of one Kafka with its daemon, as the sandbox runs it
 
 
 def up(
@@ -63,6 +66,7 @@ def up(
             _same(layout, chosen, None, "is stopped, but its data is there", "add --fresh to delete its data")
             layout = layout if base_port is None else replace(layout, base_port=base_port)
             check_ports(layout)
+        _check_memory(layout)
         tell(
             f"Kafka {layout.options.kafka_version}, {layout.options.mode} mode; jars are kept in {runtimes.cache_dir()}"
         )
@@ -154,6 +158,16 @@ def _check_alive(layout: Layout) -> None:
     if now.zookeeper is None and now.restarts:
         log = layout.zookeeper_log
         raise UnavailableError(f"ZooKeeper does not run; its last line in {log}: {_last_line(log)}")
+
+
+def _check_memory(layout: Layout) -> None:
+    """More JVMs than fit would not fail, but have the kernel kill somebody else's processes."""
+    needed, there = len(layout.nodes) * NODE_MEMORY_BYTES, psutil.virtual_memory().available
+    if needed > there:
+        raise UsageError(
+            f"{len(layout.nodes)} nodes need about {needed / 2**30:.1f} GiB of memory, and {there / 2**30:.1f} GiB are "
+            "available: give fewer --brokers, or end something"
+        )
 
 
 def _same(layout: Layout, chosen: dict[str, Any], base_port: int | None, how: str, remedy: str) -> None:

@@ -45,6 +45,8 @@ def server_properties(layout: Layout, node: Node) -> dict[str, str]:
         "log.dirs": str(node.folder / "data"),
         "default.replication.factor": str(replication),
         "min.insync.replicas": str(min_isr),
+        # a broker that has just come back would make a topic while it knows fewer brokers than there are
+        "auto.create.topics.enable": "false",
         "offsets.topic.replication.factor": str(replication),
         "offsets.topic.num.partitions": "8",
         "transaction.state.log.replication.factor": str(replication),

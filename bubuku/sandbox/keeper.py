@@ -38,7 +38,9 @@ from bubuku.sandbox.zookeeper import ZooKeeper
 
 log = logging.getLogger("keeper")
 
-BACK_OFF_SECONDS = 1.0
+RESTART_SECONDS = 0.1  # systemd's own default
+BACK_OFF_SECONDS = 1.0  # for one that did not live for STEADY_SECONDS
+STEADY_SECONDS = 5.0
 
 
 def clean_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -74,6 +76,7 @@ class Watch:
     process: ProcessId | None = None
     child: subprocess.Popen[bytes] | None = None  # None: taken over from an earlier keeper
     descriptor: int | None = None
+    since: float = 0.0
     start_at: float = 0.0
     restarts: int = 0
 
@@ -89,6 +92,7 @@ class Watch:
             os.close(descriptor)
             return
         self.process, self.child, self.descriptor = process, child, descriptor
+        self.since = time.monotonic()
 
     def start(self) -> None:
         child = self.spawn()
@@ -102,11 +106,12 @@ class Watch:
             return
         code = "unknown" if self.child is None else self.child.wait()
         os.close(self.descriptor)
-        again = f"is started again in {BACK_OFF_SECONDS:g} s" if self.restart else "stays down until `sandbox up`"
+        pause = RESTART_SECONDS if time.monotonic() - self.since >= STEADY_SECONDS else BACK_OFF_SECONDS
+        again = f"is started again in {pause:g} s" if self.restart else "stays down until `sandbox up`"
         log.warning("%s (pid %d) ended with code %s; it %s", self.name, self.process.pid, code, again)
         self.process = self.child = self.descriptor = None
         self.restarts += 1
-        self.start_at = time.monotonic() + BACK_OFF_SECONDS if self.restart else math.inf
+        self.start_at = time.monotonic() + pause if self.restart else math.inf
 
 
 class Keeper:

@@ -45,17 +45,17 @@ def _living(process: ProcessId | None) -> ProcessId | None:
 
 
 def read(folder: Path) -> Running:
-    """What `run.json` says and still lives; nothing where there is no such file."""
+    """What `run.json` says and still lives; nothing where there is no such file, or a power cut left half of it."""
     try:
         document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return Running(
+            keeper=_process(document["keeper"]),
+            zookeeper=_process(document["zookeeper"]),
+            daemons={int(n): ProcessId(**process) for n, process in document["daemons"].items()},
+            restarts={int(n): count for n, count in document["restarts"].items()},
+        ).living()
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return Running()
-    return Running(
-        keeper=_process(document["keeper"]),
-        zookeeper=_process(document["zookeeper"]),
-        daemons={int(n): ProcessId(**process) for n, process in document["daemons"].items()},
-        restarts={int(n): count for n, count in document["restarts"].items()},
-    ).living()
 
 
 def write(folder: Path, running: Running) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, TopicAlreadyExistsError
 from kazoo.client import KazooClient
 
 from bubuku.adapters.jolokia import JolokiaJmx
@@ -96,15 +96,26 @@ class _Cluster:
             client.close()
 
     def create_topic(self, name: str, assignment: dict[int, list[int]]) -> None:
-        with self.client() as client:
-            client.create_topics([NewTopic(name, replica_assignments=assignment)])
+        """Tried until a controller takes it: an earlier test may have frozen that one for a while."""
+
+        def created() -> bool:
+            try:
+                with self.client() as client:
+                    client.create_topics([NewTopic(name, replica_assignments=assignment)])
+            except TopicAlreadyExistsError:
+                return True
+            except (KafkaError, RuntimeError):  # kafka-python raises the latter where it finds no controller
+                return False
+            return True
+
+        self.wait(created, START_SECONDS, f"a controller to create topic {name}")
 
     def true_controller(self) -> int | None:
         if self._zookeeper is not None:
             found = self._znode("/controller")
             return None if found is None else int(json.loads(found)["brokerid"])
         with self.client() as client:
-            return int(client.describe_metadata_quorum()["leader_id"])
+            return int(client.describe_metadata_quorum()["topics"][0]["partitions"][0]["leader_id"])
 
     def _znode(self, path: str) -> bytes | None:
         assert self._zookeeper is not None
@@ -185,6 +196,8 @@ class RealJmx(_Cluster):
 
     def fill(self, partitions: int) -> None:
         self.create_topic("filled", {p: [1] for p in range(partitions)})
+        data = self.cluster.servers[1].folder / "data"
+        self.wait(lambda: len(list(data.glob("filled-*"))) == partitions, 60, "its logs to be on disk")
 
 
 @contextmanager

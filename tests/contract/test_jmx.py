@@ -64,7 +64,7 @@ def test_states_while_starting_and_recovering(world: JmxWorld) -> None:
 
     world.wait(until_serving, 60, "the broker to serve after its recovery")
     remaining = [v.remaining_logs for v in seen if v.remaining_logs]
-    assert remaining, f"no recovery was seen in {seen}"
+    assert remaining, f"no recovery was seen; the last of {len(seen)} views: {seen[-1]}"
     assert remaining == sorted(remaining, reverse=True), "it counts down"
     assert all(v.broker_state in (1, RECOVERY) for v in seen if v.remaining_logs)
     assert seen[-1].process_uptime_ms is not None

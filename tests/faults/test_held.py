@@ -18,9 +18,9 @@ import requests
 import yaml
 
 from bubuku.sandbox.keeper import clean_environment
-from bubuku.sandbox.processes import with_arguments
+from bubuku.sandbox.processes import wait_gone, with_arguments
 from tests.faults.modes import both_modes
-from tests.support.cluster import RealCluster
+from tests.support.cluster import RealCluster, tail
 from tests.support.faults import Broker, follower, let_pass, lives, nothing_lost, workload
 from tests.support.kafka_servers import free_ports
 from tests.support.wait import wait_for
@@ -51,6 +51,7 @@ def test_a_setting_that_kafka_refuses_holds_until_the_template_is_mended(cluster
         nothing_lost(load)
 
 
+@pytest.mark.full
 @both_modes
 def test_without_a_template_it_is_held_and_not_fenced(cluster: RealCluster) -> None:
     victim = follower(cluster)
@@ -70,6 +71,21 @@ def test_without_a_template_it_is_held_and_not_fenced(cluster: RealCluster) -> N
         nothing_lost(load)
 
 
+def _take(cluster: RealCluster, port: int) -> socket.socket:
+    """Listen there, as soon as the kernel has closed the killed Kafka's own socket."""
+    taken: list[socket.socket] = []
+
+    def free() -> bool:
+        try:
+            taken.append(socket.create_server(("127.0.0.1", port)))
+        except OSError:
+            return False
+        return True
+
+    cluster.wait_for(free, 10, f"port {port} to be free")
+    return taken[0]
+
+
 @both_modes
 def test_a_taken_port_holds_until_it_is_free(cluster: RealCluster) -> None:
     victim = follower(cluster)
@@ -77,7 +93,7 @@ def test_a_taken_port_holds_until_it_is_free(cluster: RealCluster) -> None:
     assert port is not None
     with workload(cluster) as load:
         before = victim.kill_both()
-        with socket.create_server(("127.0.0.1", port)):
+        with _take(cluster, port):
             victim.start_daemon()
             shown = victim.wait("held", "port_taken")
             assert str(os.getpid()) in shown["sentence"]
@@ -96,6 +112,7 @@ def test_a_taken_port_holds_until_it_is_free(cluster: RealCluster) -> None:
         pytest.param("id", "node_id_mismatch", "77", marks=pytest.mark.full),
     ],
 )
+@pytest.mark.full
 def test_the_log_dir_of_another_broker_holds(cluster: RealCluster, key: str, reason: str, value: str) -> None:
     victim = follower(cluster)
     meta = victim.data / "meta.properties"
@@ -145,9 +162,12 @@ def test_a_foreign_kafka_is_held_and_with_adopt_running_adopted(cluster: RealClu
     victim = follower(cluster)
     settings = str(victim.node.state_dir / "server.properties")
     with workload(cluster) as load:
-        victim.kill_both()
+        victim.kill_daemon()
+        stopped = cluster.signal_kafka(victim.node_id, signal.SIGTERM)  # cleanly: nothing of it stands in the way
+        assert not wait_gone([stopped], 60)
         with _foreign_kafka(victim) as foreign:
-            wait_for(lambda: _listens(victim), 60, "the foreign Kafka to listen")
+            log = victim.node.log_dir / "by-hand.log"
+            wait_for(lambda: _listens(victim), 60, lambda: f"the foreign Kafka to listen: {tail(log, 20)}")
             victim.start_daemon()
             shown = victim.wait("held", "foreign_kafka")
             assert str(foreign.pid) in shown["sentence"]
@@ -197,7 +217,7 @@ def test_a_second_daemon_with_the_same_node_id_is_held(cluster: RealCluster, tmp
                 found: dict[str, Any] = requests.get(url, timeout=5).json()
             except (requests.RequestException, ValueError):
                 return {}
-            return found if found["state"] == "held" else {}
+            return found if found.get("state") == "held" else {}
 
         held = wait_for(shown, 30, lambda: f"the second daemon to be held: {(tmp_path / 'daemon.log').read_text()}")
         assert held["reason"] == "member_elsewhere"
@@ -286,6 +306,7 @@ def test_accept_empty_where_others_are_in_sync(cluster: RealCluster) -> None:
         nothing_lost(load)
 
 
+@pytest.mark.full
 @both_modes
 def test_accept_empty_is_refused_for_the_last_replica_in_sync(cluster: RealCluster) -> None:
     victim = follower(cluster)

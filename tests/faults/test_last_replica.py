@@ -6,10 +6,18 @@ import time
 
 import pytest
 
-from benchmarks.view import View
 from tests.faults.modes import both_modes
 from tests.support.cluster import RealCluster
-from tests.support.faults import RECOVERY_SECONDS, Broker, brokers, follower, let_pass, nothing_lost, workload
+from tests.support.faults import (
+    Broker,
+    brokers,
+    follower,
+    let_pass,
+    metadata,
+    nothing_lost,
+    wait_in_sync,
+    workload,
+)
 
 
 @both_modes
@@ -22,6 +30,7 @@ def test_the_only_replica(cluster: RealCluster) -> None:
         nothing_lost(load)
 
 
+@pytest.mark.full
 @both_modes
 def test_the_last_replica_in_sync_while_a_stale_one_comes_back(cluster: RealCluster) -> None:
     last = follower(cluster)
@@ -35,14 +44,14 @@ def test_the_last_replica_in_sync_while_a_stale_one_comes_back(cluster: RealClus
         cluster.kill_kafka(last.node_id)
         stale.wait("serving")
         last.wait_restarted(before)
-        View(cluster.layout).wait_in_sync(RECOVERY_SECONDS)
+        wait_in_sync(cluster)
         nothing_lost(load)
 
 
 def _in_sync(cluster: RealCluster, topic: str) -> set[int]:
     """The brokers that are in the ISR of any partition of the topic."""
-    found = View(cluster.layout).partitions(topic)
-    return {broker for partition in found for broker in partition["isr_nodes"]}
+    view = metadata(cluster)
+    return set() if view is None else {broker for p in view.partitions if p.topic == topic for broker in p.isr}
 
 
 @pytest.mark.full
@@ -59,9 +68,10 @@ def test_a_thousand_led_partitions(cluster: RealCluster) -> None:
         victim.wait_restarted(before, 150)
         window = load.window(begun, time.monotonic())
         assert window.longest_gap_seconds < 15, window
-        View(cluster.layout).wait_in_sync(RECOVERY_SECONDS)
+        wait_in_sync(cluster)
         nothing_lost(load)
 
 
 def _leaders(cluster: RealCluster, broker: Broker) -> int:
-    return sum(partition["leader_id"] == broker.node_id for partition in View(cluster.layout).partitions())
+    view = metadata(cluster)
+    return 0 if view is None else sum(p.leader == broker.node_id for p in view.partitions)

@@ -90,6 +90,7 @@ def test_zookeeper_ended_and_started_again(cluster: RealCluster) -> None:
         let_pass(cluster, AWAY_SECONDS, "the outage to have lasted")
 
 
+@pytest.mark.full
 @zookeeper_mode
 def test_a_broker_that_dies_while_zookeeper_is_away_is_started_when_it_is_back(cluster: RealCluster) -> None:
     victim = follower(cluster)

@@ -13,7 +13,7 @@ wrong: it is the smallest cluster in which every rule matters.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from bubuku.core.permit import RULES, Facts, Move, Rule, Verdict, decide
@@ -78,7 +78,7 @@ def initial(hosts: int, faults: int) -> State:
     return State((Host(),) * hosts, (NO_ENTRY,) * hosts, False, faults)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _move(facts: Facts, rules: tuple[Rule, ...]) -> tuple[str, Move]:
     rule, move = decide(facts, rules)
     return (rule.name if rule is not None else "no rule applies"), move
@@ -179,10 +179,18 @@ def _world(state: State, me: int, variant: Variant) -> Iterator[Step]:
     if host.daemon == UP and host.call in (TAKE_DONE, RELEASE_DONE):
         yield f"{me} gets the answer", _host(state, me, call=NO_CALL, knows=True), False
     if host.daemon == UP and host.call in (TAKE_LOST, RELEASE_LOST):
-        yield f"{me} learns that the permit is another one now", _host(state, me, call=NO_CALL, knows=False, verdict=0), False
+        yield (
+            f"{me} learns that the permit is another one now",
+            _host(state, me, call=NO_CALL, knows=False, verdict=0),
+            False,
+        )
     if host.helper:
         hit = {"broker": STOPPING, "ours": True} if host.broker in (SERVING, CATCHING_UP) and host.meant else {}
-        yield f"{me}'s helper sends SIGTERM", _host(state, me, helper=False, signalled=host.daemon != DEAD, **hit), False
+        yield (
+            f"{me}'s helper sends SIGTERM",
+            _host(state, me, helper=False, signalled=host.daemon != DEAD, **hit),
+            False,
+        )
     if host.broker == STOPPING:
         yield f"{me}'s broker is down", _host(state, me, broker=GONE, meant=False), False
     if host.broker == CATCHING_UP:

@@ -9,6 +9,9 @@ from tests.model import permit_model as model
 from tests.model.permit_model import State, Variant
 
 
+SOUND = Variant()
+
+
 @dataclass
 class Found:
     """`violation` None: nothing bad in `states` states. `trace` leads from the initial state to it, a line a step."""
@@ -18,7 +21,7 @@ class Found:
     trace: list[str] = field(default_factory=list)
 
 
-def search(hosts: int, faults: int, variant: Variant = Variant(), most: int = 5_000_000) -> Found:
+def search(hosts: int, faults: int, variant: Variant = SOUND, most: int = 5_000_000) -> Found:
     """All states that can be reached with so many faults. The first violation ends it, by the shortest trace."""
     start = model.initial(hosts, faults)
     came: dict[State, tuple[State, str] | None] = {start: None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import multiprocessing
 import sys
 import time
@@ -18,6 +19,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="replay this one, with its transcript")
     parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count(), help="processes at work")
     chosen = parser.parse_args()
+    logging.disable(logging.CRITICAL)  # what a daemon says of itself is in the transcript
     if chosen.seed is not None:
         return _replay(chosen.seed)
     began = time.monotonic()

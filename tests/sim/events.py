@@ -49,6 +49,13 @@ class Fenced:
 
 
 @dataclass(frozen=True)
+class FenceAsked:
+    """A daemon is about to tell the cluster that its broker is dead."""
+
+    host: Host
+
+
+@dataclass(frozen=True)
 class Lost:
     """A partition got a leader that lacks acknowledged records."""
 
@@ -58,4 +65,4 @@ class Lost:
     acked: int
 
 
-Event = Started | Ended | Signalled | Fenced | Lost
+Event = Started | Ended | Signalled | FenceAsked | Fenced | Lost

@@ -28,7 +28,7 @@ class Faults:
         self._weights = [weights[kind] for kind in self._kinds]
         self._pace = rng.choice((1.0, 4.0, 10.0, 20.0))
         self.on = True
-        lossy = rng.choice((0.0, 0.05, 0.4))
+        lossy = rng.choice((0.0, 0.05, 0.4, 0.9))
 
         def fates(draw: random.Random) -> str:
             if not self.on or draw.random() >= lossy:

@@ -108,11 +108,16 @@ class KafkaCluster:
             self.sessions.end(process.session)
 
     def fence(self, entry: Entry) -> None:
-        """Remove by a fence. A live holder never registers again (seen on real brokers)."""
-        if entry.process.alive:
+        """Remove by a fence. A live holder never registers again (seen on real brokers).
+
+        One that an operator started by hand while a fence was on its way is spared: nobody could have known.
+        """
+        if entry.process.alive and entry.process.instance is not None:
             entry.process.deaf = True
         controls = self.mode is Mode.ZOOKEEPER and self.controller_session is entry.session
         self.remove(entry)
+        if entry.process.alive and not entry.process.deaf:
+            entry.process.session_ended()
         if controls:
             self.depose()
 

@@ -76,12 +76,14 @@ class MemoryCoordination:
         if node_id is not None and node_id in zookeeper.members:
             owner = readable[node_id].instance if node_id in readable else "?"
         known = node_id is not None and ("desired", node_id) not in spoilt
+        standing = zookeeper.members.get(node_id) if node_id is not None else None
         marker = zookeeper.marker if ("marker",) not in spoilt else None
         self._last = CoordinationView(
             connected=True,
             session_id=session.number,
             members=tuple(member for _, member in sorted(readable.items())),
             member_owner=owner,
+            member_session=standing.session.number if standing is not None else None,
             desired=zookeeper.desired.get(node_id) if known and node_id is not None else None,
             desired_read=known,
             marker=marker[0] if marker is not None else None,
@@ -151,7 +153,7 @@ class MemoryRegistrations:
         own = cluster.entries.get(node_id) if node_id is not None else None
         others = len(cluster.entries) - (own is not None)
         controller = cluster.controller if cluster.mode is Mode.ZOOKEEPER else None
-        return RegistrationView(own.registration if own is not None else None, others, controller)
+        return RegistrationView(own.registration if own is not None else None, others, controller, node_id)
 
     def raise_fence(self, node_id: int, deadline_seconds: float) -> Outcome:
         now = self._cluster.engine.now()

@@ -19,7 +19,7 @@ LATENCY = 0.02
 PACES = {  # seconds at rest, busy
     "log_dirs": (10.0, 0.9),
     "log": (2.0, 0.9),
-    "foreign": (30.0, 0.9),
+    "foreign": (5.0, 0.9),
     "registration": (5.0, 0.9),
     "answers": (5.0, 0.9),
     "cluster": (30.0, 0.9),

@@ -14,6 +14,7 @@ from tests.sim.host import Host
 from tests.sim.world import Shape, World
 
 END_SECONDS = 500.0  # the longest back-off, two sessions, a slow recovery
+ON_RECORD_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,19 @@ def _phases(world: World, rng: random.Random) -> None:
     late = [host for host in world.hosts if not world.serves(host)]
     if late:
         raise RuleBrokenError("after all served: " + "; ".join(_why(world, host) for host in late))
+    world.engine.run_until(
+        world.engine.now() + ON_RECORD_SECONDS, lambda: all(_is_on_record(world, host) for host in world.hosts)
+    )
+    unknown = [host.name for host in world.hosts if not _is_on_record(world, host)]
+    if unknown:
+        raise RuleBrokenError(f"the log dirs of {', '.join(unknown)} are not on record: an empty one would pass")
+
+
+def _is_on_record(world: World, host: Host) -> bool:
+    """The state file and ZooKeeper know of each log dir."""
+    here = {volume.marker for volume in host.mounts.values()}
+    desired = world.zookeeper.known_desired(host.node_id)
+    return host.record is not None and desired is not None and here <= set(host.record.dirs) & set(desired.dirs)
 
 
 def _why(world: World, host: Host) -> str:

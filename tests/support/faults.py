@@ -6,6 +6,7 @@ Callers: tests/faults. Every wait has a deadline and tells, where it fails, what
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import threading
 import time
@@ -18,10 +19,12 @@ from typing import Any
 import requests
 import yaml
 
-from benchmarks.view import View, admin_client
+from benchmarks.view import admin_client
 from benchmarks.workload import Result, Workload
+from bubuku.adapters.kafka import KafkaAdmin
 from bubuku.adapters.process import identify
-from bubuku.core.model import Mode, ProcessId
+from bubuku.core.errors import UnavailableError
+from bubuku.core.model import Cluster, Mode, ProcessId
 from bubuku.sandbox import files
 from bubuku.sandbox.layout import Node, Options
 from bubuku.sandbox.processes import alive
@@ -131,9 +134,38 @@ def brokers(cluster: RealCluster) -> list[Broker]:
     return [Broker(cluster, node.node_id) for node in cluster.layout.brokers]
 
 
+def metadata(cluster: RealCluster) -> Cluster | None:
+    """What a living broker says of the cluster now; None where none answers."""
+    admin = KafkaAdmin(cluster.layout.bootstrap_servers)
+    try:
+        return admin.cluster(None, 10.0)
+    except UnavailableError:
+        return None
+    finally:
+        admin.close()
+
+
+def wait_in_sync(cluster: RealCluster) -> None:
+    """Until every replica is in sync."""
+
+    def in_sync() -> bool:
+        view = metadata(cluster)
+        return view is not None and all(len(p.isr) == len(p.replicas) for p in view.partitions)
+
+    cluster.wait_for(in_sync, RECOVERY_SECONDS, "all replicas to be in sync")
+
+
 def controller(cluster: RealCluster) -> Broker:
     """ZooKeeper mode: the controller; KRaft: the quorum's leader."""
-    return Broker(cluster, View(cluster.layout).controller().node_id)
+    found: list[int] = []
+
+    def known() -> bool:
+        view = metadata(cluster)
+        found[:] = [] if view is None or view.controller_id is None else [view.controller_id]
+        return bool(found)
+
+    cluster.wait_for(known, RECOVERY_SECONDS, "the cluster to have a controller")
+    return Broker(cluster, found[0])
 
 
 def follower(cluster: RealCluster) -> Broker:
@@ -248,6 +280,9 @@ def nothing_lost(running: Workload) -> Result:
     return result
 
 
+ENDS_WITHOUT_DELAY = 1  # a test may end a broker twice more before its next start waits
+
+
 class KeptCluster:
     """One cluster for many tests; one that a failed test leaves, or that cannot be mended, is not used again."""
 
@@ -256,7 +291,9 @@ class KeptCluster:
         self._cluster: RealCluster | None = None
 
     def healthy(self) -> RealCluster:
-        """All daemons up with their own settings, all brokers serving, all replicas in sync."""
+        """All daemons up with their own settings, all brokers serving, all replicas in sync, no start held back."""
+        if self._cluster is not None and self._ends(self._cluster) > ENDS_WITHOUT_DELAY:
+            self.discard()
         if self._cluster is None:
             self._made += 1
             cluster = RealCluster(self._folder / str(self._made), self._options, SETTINGS[self._options.mode])
@@ -264,13 +301,19 @@ class KeptCluster:
             self._cluster = cluster
         else:
             self._mend(self._cluster)
-        View(self._cluster.layout).wait_in_sync(RECOVERY_SECONDS)
+        wait_in_sync(self._cluster)
         return self._cluster
 
     def discard(self) -> None:
         if self._cluster is not None:
             self._cluster.close()
             self._cluster = None
+
+    def _ends(self, cluster: RealCluster) -> int:
+        """How often in a row the broker with the most ends has ended: later starts are held back, as they should be."""
+        documents = [node.state_dir / "state.json" for node in cluster.layout.nodes]
+        records = [json.loads(path.read_text(encoding="utf-8"))["record"] for path in documents if path.exists()]
+        return max((int(record["failures"]) for record in records), default=0)
 
     def _mend(self, cluster: RealCluster) -> None:
         wanted = {node.node_id: node.config_file for node in cluster.layout.nodes}

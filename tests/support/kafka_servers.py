@@ -137,7 +137,8 @@ class KafkaCluster:
         kraft = mode is Mode.KRAFT
         version = version or (runtimes.DEFAULT_KRAFT if kraft else runtimes.DEFAULT_ZOOKEEPER_MODE)
         self.mode = mode
-        self.cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        # as Kafka writes its ids; a leading dash would be an option to its tools
+        self.cluster_id = "k" + base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()[1:]
         home = runtimes.make_kafka_home(folder / "home", version)
         controller, *ports = free_ports(brokers + 1)
         self.servers: dict[int, KafkaServer] = {}

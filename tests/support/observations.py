@@ -89,6 +89,7 @@ def meeting(**changes: Any) -> CoordinationView:
         connected=True,
         session_id=1,
         member_owner=INSTANCE,
+        member_session=1,
         desired=Desired({"marker/a": "/a"}, CLUSTER),
         desired_read=True,
         marker=MARKER,
@@ -127,7 +128,7 @@ def observe(**changes: Any) -> Observation:
         log_dirs=read((log_dir(),)),
         log=read(LogView()),
         foreign=read(None),
-        registration=read(RegistrationView(None, 2)),
+        registration=read(RegistrationView(None, 2, asked_for=1)),
         answers=read(False),
         jmx=read(JmxView()),
         cluster=read(cluster()),
@@ -147,7 +148,7 @@ def running(**changes: Any) -> Observation:
     usual = observe(
         process=ProcessView(PROCESS, STARTED, activity=5 << 20),
         record=ran(),
-        registration=read(RegistrationView(REGISTRATION, 2)),
+        registration=read(RegistrationView(REGISTRATION, 2, asked_for=1)),
         answers=read(True),
     )
     return replace(usual, **changes)

@@ -98,6 +98,7 @@ def coordination(*members: Member, connected: bool = True) -> CoordinationView:
         session_id=0x1000,
         members=members or (member(1), member(2), member(3)),
         member_owner=INSTANCE,
+        member_session=0x1000,
         desired_read=True,
         marker="marker-uuid",
         marker_cluster_id=CLUSTER_ID,

@@ -319,6 +319,11 @@ fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 print("ready", flush=True)
 time.sleep(120)
 """
+WAIT = """\
+import time
+print("ready", flush=True)
+time.sleep(120)
+"""
 LISTEN = """\
 import socket, sys, time
 held = socket.create_server((sys.argv[1], 0), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
@@ -390,6 +395,19 @@ def test_a_kafka_is_known_by_its_main_class_and_ours_by_its_instance(host: Host,
     other = host.files(instance="another").foreign(None)
     assert other is not None
     assert not other.ours
+
+
+def test_our_own_start_is_found_before_it_holds_a_lock(host: Host, start: Start) -> None:
+    """Its daemon was killed before it wrote it down, and a JVM takes the lock only after a second or two."""
+    environment = {"BUBUKU_INSTANCE": "the-instance"}
+    start(WAIT, environment=environment)  # no leader of a session: something that a Kafka started
+    assert host.files().foreign(None) is None
+    process, _ = start(WAIT, environment=environment, session=True)
+    found = host.files().foreign(None)
+    assert found is not None
+    assert (found.identity, found.ours, found.holds_log_dir) == (identity(process.pid), True, False)
+    assert host.files().foreign(identity(process.pid)) is None
+    assert host.files(instance="another").foreign(None) is None
 
 
 def test_a_child_of_our_start_script_is_ours(host: Host, start: Start) -> None:

@@ -237,3 +237,27 @@ def _silent() -> Iterator[str]:
 def _closed() -> str:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_what_other_daemons_suggest_is_asked_after_all_else() -> None:
+    servers = Servers(["own:9092"], ClientSettings())
+    servers.suggest(["peer:9092", "own:9092", "no address", ":1", "x:y"])
+    assert servers.candidates(1) == ["own:9092", "peer:9092"]
+    servers.learn([BrokerNode(1, "own", 9092), BrokerNode(2, "other", 9092)])
+    assert servers.candidates(1) == ["other:9092", "peer:9092", "own:9092"]
+
+
+def test_a_listener_that_moved_is_asked_where_it_is_now() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as before, socket.create_server(("127.0.0.1", 0)) as now:
+        admin = KafkaAdmin([], own_endpoint=f"127.0.0.1:{before.getsockname()[1]}")
+        try:
+            assert not admin.answers(0.2)
+            admin.listen_at(f"127.0.0.1:{now.getsockname()[1]}")
+            assert not admin.answers(0.2)
+            now.settimeout(5)
+            now.accept()[0].close()
+            admin.listen_at(None)
+            with pytest.raises(UnavailableError, match="no Kafka listener"):
+                admin.answers(0.2)
+        finally:
+            admin.close()

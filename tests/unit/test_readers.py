@@ -5,11 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from bubuku.core.errors import UnavailableError
+from bubuku.core.model import Cluster, CoordinationView, LogView, Member, ProcessId
+from bubuku.daemon.readings import ReaderThreads, unsettled
 from bubuku.readers import Reader
+from tests.support import published as make
+from tests.support.wait import wait_for
 
 NEVER_BY_ITSELF = 3600.0
 
@@ -144,3 +150,65 @@ def test_stop_ends_the_thread(source: Source, reader: Reader[int]) -> None:
     source.read_again()
     reader.stop(10.0)
     assert not any(thread.name == "read-test" for thread in threading.enumerate())
+
+
+def test_other_processes_are_unknown_not_absent_while_our_own_kafka_runs() -> None:
+    """Dated after an end that the loop is just noticing, "nobody" would let a second Kafka start."""
+    running: list[ProcessId | None] = [ProcessId(1, 1, "b")]
+    told = threading.Event()
+    nothing = SimpleNamespace(
+        log_dirs=tuple, log=LogView, foreign=lambda _: None, answers=lambda _: True, cluster=None, publish=None
+    )
+    coordination = SimpleNamespace(view=lambda *_: CoordinationView(connected=False))
+    threads = ReaderThreads(
+        files=cast(Any, nothing),
+        registrations=None,
+        kafka=cast(Any, nothing),
+        jmx=None,
+        coordination=cast(Any, coordination),
+        running=lambda: running[0],
+        node_id=lambda: None,
+        member=lambda: None,
+        met=lambda _: None,
+        wake=told.set,
+    )
+    threads.foreign.start()
+    try:
+        wait_for(lambda: threads.foreign.latest.error == "not looked for while our own Kafka runs", 5, "a reading")
+        running[0] = None
+        threads.foreign.wake()
+        wait_for(lambda: threads.foreign.latest.known, 5, "a reading")
+    finally:
+        threads.foreign.stop(5)
+
+
+def test_the_metadata_is_read_again_when_a_broker_came_or_went_and_until_all_replicas_are_in_sync() -> None:
+    """At rest it is read rarely; an operator who waits for the cluster must not be shown what was before."""
+    seen: list[tuple[Member, ...]] = [(make.member(1), make.member(2))]
+
+    def metadata(_exclude: int | None, _deadline_seconds: float) -> Cluster:
+        return make.cluster(under=2) if len(seen[0]) == 2 else make.cluster()
+
+    threads = ReaderThreads(
+        files=cast(Any, SimpleNamespace(log_dirs=tuple, log=LogView, foreign=lambda _: None)),
+        registrations=None,
+        kafka=cast(Any, SimpleNamespace(cluster=metadata, answers=lambda _: True)),
+        jmx=None,
+        coordination=cast(Any, SimpleNamespace(view=lambda *_: CoordinationView(connected=True, members=seen[0]))),
+        running=lambda: ProcessId(1, 1, "b"),
+        node_id=lambda: 1,
+        member=lambda: None,
+        met=lambda _: None,
+        wake=lambda: None,
+    )
+    threads.start()
+    try:
+        threads.hurry(False)
+        wait_for(lambda: unsettled(threads.cluster.latest) and threads.cluster.latest.known, 5, "the metadata")
+        begun = threads.cluster.latest.begun
+        wait_for(lambda: threads.hurry(False) or threads.cluster.latest.begun > begun, 10, "another reading")
+        seen[0] = (*seen[0], make.member(3))
+        threads.coordination.wake()
+        wait_for(lambda: not unsettled(threads.cluster.latest), 5, "a reading after a broker came")
+    finally:
+        threads.stop(5)

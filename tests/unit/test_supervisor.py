@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 import bubuku.supervisor
+from bubuku.core.actions import StopGracefully
 from bubuku.core.errors import InvariantError, UnavailableError
 from bubuku.core.memory import Memory
 from bubuku.core.model import BrokerState, Mode
@@ -133,7 +134,48 @@ def test_a_broken_rule_holds_and_leaves_the_broker_alone(world: World, monkeypat
         assert (again.decision.state, again.decision.reason) == (BrokerState.HELD, Reason.INVARIANT)
         assert "purple" in again.decision.sentence
         assert not again.decision.actions
-    assert world.kafka(world.hosts[0]) is not None
+    process = world.kafka(world.hosts[0])
+    assert process is not None
+    stops = [daemon.supervisor.tick(terminate=True).decision.actions for _ in range(2)]
+    assert stops == [(StopGracefully(process.identity, "the daemon was told to end and to take Kafka with it"),), ()]
+
+
+def test_an_act_that_failed_is_shown_and_logged_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    host = world.hosts[0]
+    host.state_disk_full = True
+    daemon = world.start_daemon(host)
+    if daemon is None:  # a daemon without a state file does not even begin
+        host.state_disk_full = False
+        daemon = world.start_daemon(host)
+        host.state_disk_full = True
+    assert daemon is not None
+    world.engine.run_until(world.engine.now() + 10)
+    assert decision(daemon).state is BrokerState.NOT_RUNNING
+    assert daemon.published is not None
+    assert "(Remember failed: " in daemon.published.decision.sentence
+    assert len([r for r in caplog.records if "Remember failed" in r.getMessage()]) == 1
+    host.state_disk_full = False
+    until_it_serves(world)
+    assert "failed" not in daemon.published.decision.sentence
+
+
+def test_a_hold_that_lasts_is_in_no_hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = serving(world)
+    host = world.hosts[0]
+    process = world.kafka(host)
+    assert process is not None
+    host.settings = replace(host.settings, template_broken=True)
+    process.kill()
+    hurried: list[bool] = []
+    monkeypatch.setattr(daemon.supervisor._readings, "hurry", hurried.append)
+    world.engine.run_until(world.engine.now() + 30)
+    assert decision(daemon).state is BrokerState.HELD
+    assert hurried[-1]
+    world.engine.run_until(world.engine.now() + 40)
+    assert not hurried[-1]
+    host.settings = replace(host.settings, template_broken=False)
+    world.engine.run_until(world.engine.now() + 2)
+    assert hurried[-1]
 
 
 def test_settings_are_made_anew_only_while_a_start_is_considered(world: World) -> None:

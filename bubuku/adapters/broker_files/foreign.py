@@ -34,13 +34,17 @@ def find(
     instance: str | None,
     proc: Path = Path("/proc"),
 ) -> ForeignProcess | None:
-    """The first process other than `ours` (and what it started) that holds a lock or listens on a port."""
+    """The first process other than `ours` (and what it started) that holds a lock, is this daemon's own child that was
+    never written down, or listens on a port."""
     for path in dirs:
         pid = lock_holder(path / LOCK_NAME)
         if pid is not None and not _is_ours(proc, pid, ours):
             return _describe(proc, pid, f"holds the lock of {path}", instance, holds_log_dir=True)
     if ours is not None:
         return None
+    orphan = _started_by(proc, instance) if instance is not None else None
+    if orphan is not None:
+        return _describe(proc, orphan, "was started by this host's bubuku", instance, holds_log_dir=False)
     for port, inode in _listening(proc, listeners):
         owner = _owner(proc, inode)
         return _describe(proc, owner, f"listens on port {port}", instance, holds_log_dir=False)
@@ -97,6 +101,21 @@ def _unit(path: Path) -> str | None:
         units = [part for part in group.split("/") if part.endswith(".service") and not part.startswith("user@")]
         if units:
             return units[-1]
+    return None
+
+
+def _started_by(proc: Path, instance: str) -> int | None:
+    """A Kafka whose daemon was killed between starting it and writing that down: it holds no lock for a second or two.
+
+    It leads a session of its own and carries the instance, as a Kafka's children also do, in other roles.
+    """
+    for entry in proc.iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        if f"{INSTANCE_VARIABLE}={instance}" in _zero_separated(entry / "environ"):
+            stat = _stat(proc, int(entry.name))
+            if stat is not None and stat[0] == int(entry.name):
+                return int(entry.name)
     return None
 
 

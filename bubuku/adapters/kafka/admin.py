@@ -16,8 +16,7 @@ from kafka.protocol.metadata import ApiVersionsRequest
 
 from bubuku.adapters.kafka.evidence import Question, gather
 from bubuku.adapters.kafka.link import ClientSettings, Link, RefusedClientError
-from bubuku.adapters.kafka.messages import Metadata, decode_partitions
-from bubuku.adapters.kafka.quorum import DESCRIBE_QUORUM, quorum_request
+from bubuku.adapters.kafka.messages import DESCRIBE_QUORUM, Metadata, decode_partitions
 from bubuku.adapters.kafka.servers import Servers
 from bubuku.core.errors import TimedOutError, UnavailableError
 from bubuku.core.guard import Evidence
@@ -41,49 +40,24 @@ class KafkaAdmin:
         """`servers` and `own_endpoint` (our broker's listener) are "host:port". Raises UsageError."""
         self._settings = settings = settings or ClientSettings()
         self._servers = Servers(servers, settings)
-        self._own = None if own_endpoint is None else Link(own_endpoint, settings)
+        self._own_endpoint = own_endpoint
+        self._own: Link | None = None
         self._lock = threading.Lock()
         self._decoded = _Decoded(b"", ())
 
+    def suggest(self, servers: Sequence[str]) -> None:
+        """Where other daemons say that their brokers are; asked after those of the configuration."""
+        self._servers.suggest(servers)
+
+    def listen_at(self, endpoint: str | None) -> None:
+        """Our broker's listener, as the template says it now: it may move with the next start."""
+        self._own_endpoint = endpoint
+
     def cluster(self, exclude: int | None, deadline_seconds: float) -> Cluster:
         """All metadata, from a live broker (not `exclude`, where another one answers). Raises UnavailableError."""
-        return self._metadata(exclude, deadline_seconds, all_topics=True)
-
-    def brokers(self, exclude: int | None, deadline_seconds: float) -> Cluster:
-        """As `cluster`, without partitions: cheap enough for every second."""
-        return self._metadata(exclude, deadline_seconds, all_topics=False)
-
-    def answers(self, deadline_seconds: float) -> bool:
-        """Whether the local broker's own listener answers a Kafka request within the deadline.
-
-        Raises UnavailableError where that cannot be known: no listener is configured, or it refuses our credentials.
-        """
-        if self._own is None:
-            raise UnavailableError("this node has no Kafka listener to ask")
-        try:
-            self._own.ask(ApiVersionsRequest(version=0), time.monotonic() + deadline_seconds)
-        except RefusedClientError:
-            raise
-        except (UnavailableError, TimedOutError):
-            return False
-        return True
-
-    def evidence(
-        self, stopping: frozenset[int], permitted: frozenset[int], cluster_id: str | None, deadline_seconds: float
-    ) -> Evidence:
-        """See `ports.Kafka.evidence`."""
-        question = Question(stopping, permitted, cluster_id)
-        return gather(self._servers.addresses(), self._settings, question, self._partitions, deadline_seconds)
-
-    def close(self) -> None:
-        self._servers.close()
-        if self._own is not None:
-            self._own.close()
-
-    def _metadata(self, exclude: int | None, deadline_seconds: float, all_topics: bool) -> Cluster:
         until = time.monotonic() + deadline_seconds
-        server, metadata = self._servers.metadata(exclude, until, all_topics)
-        partitions = self._partitions(metadata.topics) if all_topics else ()
+        server, metadata = self._servers.metadata(exclude, until, all_topics=True)
+        partitions = self._partitions(metadata.topics)
         return Cluster(
             cluster_id=metadata.cluster_id,
             controller_id=self._controller(server, metadata, until),
@@ -91,6 +65,43 @@ class KafkaAdmin:
             partitions=partitions,
             answered_by=server,
         )
+
+    def answers(self, deadline_seconds: float) -> bool:
+        """Whether the local broker's own listener answers a Kafka request within the deadline.
+
+        Raises UnavailableError where that cannot be known: no listener is configured, or it refuses our credentials.
+        """
+        endpoint = self._own_endpoint
+        if self._own is not None and self._own.server != endpoint:
+            self._own.close()
+            self._own = None
+        if endpoint is None:
+            raise UnavailableError("this node has no Kafka listener to ask")
+        own = self._own = self._own or Link(endpoint, self._settings)
+        until = time.monotonic() + deadline_seconds
+        for _ in range(2):  # the second on a fresh connection, where the broker had closed the first
+            try:
+                own.ask(ApiVersionsRequest(version=0), until)
+            except RefusedClientError:
+                raise
+            except (UnavailableError, TimedOutError):
+                if time.monotonic() >= until:
+                    break
+            else:
+                return True
+        return False
+
+    def evidence(
+        self, stopping: frozenset[int], permitted: frozenset[int], cluster_id: str | None, deadline_seconds: float
+    ) -> Evidence:
+        """See `ports.Kafka.evidence`."""
+        question = Question(stopping, permitted, cluster_id)
+        return gather(self._servers.candidates(None), self._settings, question, self._partitions, deadline_seconds)
+
+    def close(self) -> None:
+        self._servers.close()
+        if self._own is not None:
+            self._own.close()
 
     def _partitions(self, topics: bytes) -> tuple[Partition, ...]:
         with self._lock:
@@ -106,9 +117,4 @@ class KafkaAdmin:
         link = self._servers.link(server)
         if not link.supports(DESCRIBE_QUORUM):
             return metadata.controller_id
-        try:
-            answer = link.ask(quorum_request(), min(until, time.monotonic() + _QUORUM_SECONDS))
-        except (UnavailableError, TimedOutError):
-            return None
-        leaders = [p.leader_id for t in answer.topics for p in t.partitions if p.error_code == 0]
-        return leaders[0] if leaders and leaders[0] >= 0 else None
+        return self._servers.quorum_leader(server, min(until, time.monotonic() + _QUORUM_SECONDS))

@@ -22,8 +22,8 @@ from kafka.protocol.metadata import ApiVersionsRequest
 
 from bubuku.adapters.kafka import settings_asked
 from bubuku.adapters.kafka.link import ClientSettings, Link
-from bubuku.adapters.kafka.messages import Metadata, metadata_request
-from bubuku.adapters.kafka.quorum import DESCRIBE_QUORUM, ask_quorum
+from bubuku.adapters.kafka.messages import DESCRIBE_QUORUM, Metadata, metadata_request
+from bubuku.adapters.kafka.quorum import ask_quorum
 from bubuku.adapters.kafka.servers import Servers
 from bubuku.core.errors import TimedOutError, UnavailableError
 from bubuku.core.evidence import Key, Moves, combine, not_shown

@@ -2,8 +2,10 @@
 
 Callers: one reader thread (`view`), the effects threads (`fence`, `raise_fence`).
 Invariants: the request is sent once, to another live broker (which forwards it to the controller), and only when the
-registration that stands right before has the expected endpoints. KRaft has no condition on that request, so a fence
-whose outcome is UNKNOWN is settled by waiting for the old session's end before the broker is started again.
+registration that stands right before has the expected endpoints, and the controller has answered right before: that
+broker would carry a request that a frozen controller does not answer to the next one, up to a minute later, when our
+broker's next incarnation has registered. KRaft has no condition on that request, so a fence whose outcome is UNKNOWN
+all the same is settled by waiting before the broker is started again.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from bubuku.core.model import BrokerNode, Registration, RegistrationView
 
 _UNREGISTER = 64  # api key
 _UNKNOWN_BROKER = 102  # BROKER_ID_NOT_REGISTERED
+_TIMED_OUT = 7  # REQUEST_TIMED_OUT: it may have happened, or happen yet
+_LEAST_SECONDS = 0.25  # with less time left the outcome would often be unknown
 
 
 class KraftRegistrations:
@@ -34,6 +38,11 @@ class KraftRegistrations:
         self._fencing = Servers(servers, settings)  # connections of its own: a fence never waits behind a reading
         self._node_id = node_id
 
+    def suggest(self, servers: Sequence[str]) -> None:
+        """Where other daemons say that their brokers are: all that is known after our own died with our daemon."""
+        self._servers.suggest(servers)
+        self._fencing.suggest(servers)
+
     def view(self, deadline_seconds: float) -> RegistrationView:
         """Who is registered and not fenced, as another live broker sees it where there is one. Raises UnavailableError.
 
@@ -46,7 +55,7 @@ class KraftRegistrations:
         self._fencing.prefer(server)
         own = next((b for b in brokers if b.node_id == node_id), None)
         others = sum(b.node_id != node_id for b in brokers)
-        return RegistrationView(None if own is None else _registration(own), others)
+        return RegistrationView(None if own is None else _registration(own), others, asked_for=node_id)
 
     def raise_fence(self, node_id: int, deadline_seconds: float) -> Outcome:
         """KRaft keeps nothing to raise: DONE at once."""
@@ -73,6 +82,10 @@ class KraftRegistrations:
             return _ended(begun, Result.REFUSED, detail)
         if not self._fencing.is_other(server, expected.node_id):
             return _ended(begun, Result.FAILED, "not sent: no other broker answers")
+        if self._fencing.quorum_leader(server, until) is None:
+            return _ended(begun, Result.FAILED, "not sent: the controller does not answer")
+        if until - time.monotonic() < _LEAST_SECONDS:
+            return _ended(begun, Result.FAILED, "not sent: the controller answered too late")
         return self._unregister(begun, server, expected.node_id, until)
 
     def close(self) -> None:
@@ -93,6 +106,8 @@ class KraftRegistrations:
             return _ended(begun, Result.DONE, "unregistered")
         if answer.error_code == _UNKNOWN_BROKER:
             return _ended(begun, Result.DONE, "the broker was not registered any more")
+        if answer.error_code == _TIMED_OUT:
+            return _ended(begun, Result.UNKNOWN, f"the controller gave Kafka at {server} no answer in time")
         detail = f"Kafka at {server} refused to unregister broker {node_id}: error {answer.error_code}"
         return _ended(begun, Result.FAILED, f"{detail}, {answer.error_message or 'without a message'}")
 

@@ -92,10 +92,12 @@ class Link:
         if not self._lock.acquire(timeout=max(0.0, until - time.monotonic())):
             raise UnavailableError(f"Kafka at {self.server} is busy with an earlier request")
         try:
+            if self._manager is not None:
+                self._net.poll(timeout_ms=0)  # notices now whether the server closed the connection while it was idle
+                if self._connection is None or self._connection.closed:
+                    self._drop()
             if self._manager is None:
                 self._open()
-            else:
-                self._net.poll(timeout_ms=0)  # notices now whether the server closed the connection while it was idle
             return self._exchange(request, until)
         finally:
             self._lock.release()
@@ -132,10 +134,18 @@ class Link:
         if future.is_done and future.exception is None:
             return future.value
         error = future.exception if future.is_done else None
+        logging_in = self._logging_in()
         self._drop()
-        raise self._translated(error, sent)
+        raise self._translated(error, sent, logging_in)
 
-    def _translated(self, error: BaseException | None, sent: bool) -> UnavailableError | TimedOutError:
+    def _logging_in(self) -> bool:
+        """Whether the server had told its versions, and the SASL exchange was next."""
+        sasl = self._settings.security_protocol.startswith("SASL_")
+        return sasl and self._connection is not None and self._connection.broker_version_data is not None
+
+    def _translated(
+        self, error: BaseException | None, sent: bool, logging_in: bool
+    ) -> UnavailableError | TimedOutError:
         if isinstance(error, kafka_errors.IncompatibleBrokerVersion):
             return UnavailableError(f"Kafka at {self.server} does not offer this request: {error}")
         if isinstance(error, kafka_errors.KafkaError | OSError | ValueError | None):
@@ -143,8 +153,13 @@ class Link:
             if sent:
                 return TimedOutError(f"Kafka at {self.server} gave no answer: {text}")
             refused = (kafka_errors.SaslAuthenticationFailedError, kafka_errors.UnsupportedSaslMechanismError)
-            if isinstance(error, refused) or "Handshake failed" in text:
-                return RefusedClientError(f"Kafka at {self.server} refuses our TLS or SASL settings: {text}")
+            # kafka-python drops the server's reason where the end of the connection comes with it.
+            if isinstance(error, refused) or (logging_in and isinstance(error, kafka_errors.KafkaConnectionError)):
+                return RefusedClientError(
+                    f"Kafka at {self.server} refuses our SASL mechanism, user or password: {text}"
+                )
+            if "[SSL: " in text and "EOF" not in text:
+                return RefusedClientError(f"Kafka at {self.server} and our TLS settings do not fit: {text}")
             return UnavailableError(f"Kafka at {self.server} does not answer: {text}")
         raise error  # a fault of ours, or KeyboardInterrupt
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Any
 
+from kafka.protocol.admin import DescribeQuorumRequest
 from kafka.protocol.api_header import RequestHeader
 from kafka.protocol.api_message import ApiMessage
 from kafka.protocol.metadata import MetadataRequest, MetadataResponse
@@ -19,6 +20,7 @@ from kafka.protocol.metadata import MetadataRequest, MetadataResponse
 from bubuku.core.model import BrokerNode, Partition
 
 METADATA_VERSION = 11
+DESCRIBE_QUORUM = 55  # api key; only KRaft brokers offer it
 
 _INT32 = Struct(">i")
 _TOPIC_HEAD = Struct(">h")  # error code
@@ -165,3 +167,12 @@ def _skip_tags(data: bytes, at: int) -> int:
         size, at = _varint(data, at)
         at += size
     return at
+
+
+def quorum_request() -> Any:
+    """DescribeQuorum of the metadata partition. A broker forwards it to the quorum's leader."""
+    topic = DescribeQuorumRequest.TopicData(
+        topic_name="__cluster_metadata",
+        partitions=[DescribeQuorumRequest.TopicData.PartitionData(partition_index=0)],
+    )
+    return DescribeQuorumRequest(topics=[topic])

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any
-
-from kafka.protocol.admin import DescribeQuorumRequest
 
 from bubuku.adapters.kafka import settings_asked
 from bubuku.adapters.kafka.link import Link
+from bubuku.adapters.kafka.messages import quorum_request
 from bubuku.core.errors import UnavailableError
 from bubuku.core.guard import Quorum
 
-DESCRIBE_QUORUM = 55  # api key; only KRaft brokers offer it
 _QUORUM_SECONDS = 3.0
 _FETCH_TIMEOUT = "controller.quorum.fetch.timeout.ms"
 _FETCH_TIMEOUT_DEFAULT_MS = 2000
-
-
-def quorum_request() -> Any:
-    topic = DescribeQuorumRequest.TopicData(
-        topic_name="__cluster_metadata",
-        partitions=[DescribeQuorumRequest.TopicData.PartitionData(partition_index=0)],
-    )
-    return DescribeQuorumRequest(topics=[topic])
 
 
 def ask_quorum(link: Link, broker: int, until: float) -> Quorum:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from bubuku.adapters.kafka.link import ClientSettings, Link
-from bubuku.adapters.kafka.messages import Metadata, metadata_request
+from bubuku.adapters.kafka.messages import Metadata, metadata_request, quorum_request
 from bubuku.core.errors import TimedOutError, UnavailableError, UsageError
 from bubuku.core.model import BrokerNode
 
@@ -20,15 +20,15 @@ _SHARE_SECONDS = 3.0  # the most that one of several servers may take
 
 
 class Servers:
-    """The brokers that are known, from the configuration and from Kafka's own answers. Thread-safe."""
+    """The brokers that are known: from the configuration, other daemons, and Kafka's own answers. Thread-safe."""
 
     def __init__(self, bootstrap: Sequence[str], settings: ClientSettings) -> None:
         """`bootstrap` is a list of "host:port". Raises UsageError where one of them is not."""
         for server in bootstrap:
-            host, _, port = server.rpartition(":")
-            if not host or not port.isdecimal():
+            if not _is_address(server):
                 raise UsageError(f"Kafka server {server!r} is not host:port")
         self._bootstrap = tuple(bootstrap)
+        self._suggested: tuple[str, ...] = ()
         self._settings = settings
         self._lock = threading.Lock()
         self._links: dict[str, Link] = {}
@@ -43,6 +43,10 @@ class Servers:
             if learned:
                 self._learned = learned
 
+    def suggest(self, servers: Sequence[str]) -> None:
+        """Where other daemons say that their brokers are; asked after all else. What is not host:port is dropped."""
+        self._suggested = tuple(server for server in servers if _is_address(server))
+
     def prefer(self, server: str) -> None:
         """Ask this one first among equals."""
         with self._lock:
@@ -52,11 +56,6 @@ class Servers:
         """Whether this server is surely not the excluded broker."""
         with self._lock:
             return exclude is None or self._learned.get(server, exclude) != exclude
-
-    def addresses(self) -> tuple[str, ...]:
-        """All servers that are known, "host:port"."""
-        with self._lock:
-            return tuple(dict.fromkeys([*self._learned, *self._bootstrap]))
 
     def metadata(self, exclude: int | None, until: float, all_topics: bool) -> tuple[str, Metadata]:
         """(who answered, the answer), by a broker other than `exclude` where one answers. Raises UnavailableError."""
@@ -92,7 +91,7 @@ class Servers:
             node_id = known.get(server)
             return 1 if node_id is None else 2 if node_id == exclude else 0, server != last
 
-        return sorted(dict.fromkeys([*known, *self._bootstrap]), key=rank)
+        return sorted(dict.fromkeys([*known, *self._bootstrap, *self._suggested]), key=rank)
 
     def link(self, server: str) -> Link:
         """The link to a server, made where there is none. Raises UnavailableError after `close`."""
@@ -101,12 +100,26 @@ class Servers:
                 raise UnavailableError("the Kafka client was closed")
             return self._links.setdefault(server, Link(server, self._settings))
 
+    def quorum_leader(self, server: str, until: float) -> int | None:
+        """KRaft: the active controller, which itself answers through this server; None where it does not."""
+        try:
+            answer = self.link(server).ask(quorum_request(), until)
+        except (UnavailableError, TimedOutError):
+            return None
+        leaders = [p.leader_id for t in answer.topics for p in t.partitions if p.error_code == 0]
+        return leaders[0] if leaders and leaders[0] >= 0 else None
+
     def close(self) -> None:
         with self._lock:
             self._closed = True
             links = list(self._links.values())
         for link in links:
             link.close()
+
+
+def _is_address(server: str) -> bool:
+    host, _, port = server.rpartition(":")
+    return bool(host) and port.isdecimal()
 
 
 def _share(until: float, servers_left: int) -> float:

@@ -129,6 +129,7 @@ class ZooKeeperCoordination:
             for number, path in member_paths.items()
             if (node := nodes[path]) is not None
         }
+        own = None if node_id is None or node_id not in member_paths else nodes[member_paths[node_id]]
         marker_node = nodes[marker_path]
         marker = None if marker_node is None else documents.parse_marker(marker_node.data)
         desired_node = None if desired_path is None else nodes[desired_path]
@@ -138,6 +139,7 @@ class ZooKeeperCoordination:
             session_id=session_id,
             members=tuple(m for m in members.values() if m is not None),
             member_owner=_owner(members, node_id),
+            member_session=None if own is None else own.owner,
             desired=desired,
             desired_read=desired_path is not None and (desired_node is None or desired is not None),
             marker=None if marker is None else marker[0],

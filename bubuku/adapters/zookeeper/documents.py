@@ -54,11 +54,13 @@ def parse_member(node_id: int, data: bytes) -> Member | None:
         state=_text(found, "state", "unknown"),
         sentence=_text(found, "sentence", ""),
         since_epoch=_number(found, "since_epoch"),
+        reason=_optional_text(found, "reason"),
         kafka_version=_optional_text(found, "kafka_version"),
         schemas=tuple(s for s in _list(found, "schemas") if _is_int(s)) or (SCHEMA,),
         disk_used_bytes=_optional_int(found, "disk_used_bytes"),
         disk_total_bytes=_optional_int(found, "disk_total_bytes"),
         restarts=_optional_int(found, "restarts") or 0,
+        kafka_server=_optional_text(found, "kafka_server"),
     )
 
 

@@ -106,6 +106,7 @@ class ZooKeeperRegistrations:
             own=None if own is None or node_id is None else _registration(node_id, own),
             others=len(names) - registered,
             controller_id=None if controller is None else documents.parse_controller(controller.data),
+            asked_for=node_id,
         )
 
     def _ids(self, node_id: int | None) -> str:

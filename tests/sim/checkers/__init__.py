@@ -8,6 +8,7 @@ from tests.sim.checkers.back_off import back_off
 from tests.sim.checkers.ends_accounted import ends_accounted
 from tests.sim.checkers.fences import fences
 from tests.sim.checkers.no_loss import no_loss
+from tests.sim.checkers.old_session import old_session
 from tests.sim.checkers.one_kafka import one_kafka
 from tests.sim.checkers.own_dirs import own_dirs
 from tests.sim.checkers.signals import no_signals
@@ -15,6 +16,7 @@ from tests.sim.world import World
 
 CHECKERS: tuple[Callable[[World], None], ...] = (
     one_kafka,
+    old_session,
     fences,
     no_signals,
     own_dirs,

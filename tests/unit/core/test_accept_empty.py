@@ -84,6 +84,11 @@ def test_accept_empty_accepts_nothing_but_empty(dirs: Any, reason: Reason) -> No
     assert stopped(gates.same_broker, safe, ACCEPTS)[1] is reason
 
 
+def test_what_was_accepted_passes_again_once_it_is_marked() -> None:
+    marked = observe(log_dirs=read((empty_dir(marker="new"),)), cluster=read(cluster(partition(2, (2, 3)))))
+    assert through(gates.same_broker, marked, ACCEPTS) is None
+
+
 def test_accept_empty_writes_the_new_dirs_down() -> None:
     obs = observe(log_dirs=read((empty_dir(marker="new"),)))
     stop = through(gates.dirs_marked, obs, ACCEPTS)

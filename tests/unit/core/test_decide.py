@@ -252,7 +252,7 @@ def test_all_that_may_follow_passes() -> None:
 
 
 STUCK = running(
-    record=record(process=PROCESS),
+    record=record(process=PROCESS, started_by_us=True),
     registration=read(RegistrationView(None, 2)),
     answers=read(False),
     process=ProcessView(PROCESS, STARTED),
@@ -287,6 +287,10 @@ def test_a_start_without_progress_is_ended() -> None:
         (STILL, {"registration": unread()}),  # unknown means no: ZooKeeper is away
         (STILL, {"process": ProcessView(PROCESS, STARTED, suspended=True)}),
         (STILL, {"terminate": True}),
+        (STILL, {"answers": read(True)}),  # it serves, only not where we look: a wrong zookeeper.prefix
+        (replace(STILL, answered_at=NOW - 200), {}),
+        (STILL, {"record": record(process=PROCESS)}),  # adopted while it ran: not our start
+        (STILL, {"record": record(process=None, started_by_us=True)}),  # being adopted now
     ],
 )
 def test_a_start_is_left_alone(memory: Memory, changes: dict[str, Any]) -> None:

@@ -91,12 +91,18 @@ def test_a_registration_that_cannot_be_told_from_another_hosts_is_never_fenced()
 
 
 def test_an_adopted_process_inherits_nothing_of_the_one_on_record() -> None:
-    known = ran(process=OTHER, stop_intent=True, counted=True, fencing=True)
+    known = ran(process=OTHER, started_by_us=True, stop_intent=True, counted=True)
     obs = running(record=known, registration=unread(), answers=read(False))
     memory, decision = decide(POLICY, Memory(), obs)
-    assert saved(decision) == record(process=PROCESS)
+    assert saved(decision) == record(process=PROCESS, settings_digest=None)
     assert decision.state is S.STARTING
     assert not memory.registered_once
+
+
+def test_a_fence_that_may_be_on_its_way_is_remembered_beyond_an_adoption() -> None:
+    """It would hit the one that is started after the adopted one."""
+    obs = running(record=ran(process=OTHER, fencing=True), registration=unread(), answers=read(False))
+    assert saved(decide(KRAFT_POLICY, Memory(), obs)[1]) == record(process=PROCESS, settings_digest=None, fencing=True)
 
 
 def test_a_running_kafka_is_adopted() -> None:

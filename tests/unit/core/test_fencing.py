@@ -61,6 +61,7 @@ KRAFT_RAN = ran(registration=KRAFT_REGISTRATION)
         (POLICY, after_end(terminate=True), False),
         # KRaft: only by the member
         (KRAFT_POLICY, after_end(record=KRAFT_RAN, coordination=read(meeting(member_owner=None))), False),
+        (KRAFT_POLICY, after_end(record=KRAFT_RAN, coordination=read(meeting(member_session=2))), False),
         (KRAFT_POLICY, after_end(record=KRAFT_RAN, coordination=read(meeting(connected=False))), False),
         (POLICY, after_end(coordination=read(meeting(member_owner=None))), True),
     ],
@@ -83,6 +84,15 @@ def test_kraft_writes_down_that_it_fences_before_it_does() -> None:
     assert isinstance(first, Remember)
     assert first.record.fencing
     assert isinstance(second, Fence)
+
+
+def test_nobody_is_fenced_on_an_old_look_at_the_other_processes() -> None:
+    """An operator may have started Kafka by hand since."""
+    obs = after_end(ended(at=NOW - 99), record=KRAFT_RAN, foreign=read(None, NOW - 10.1))
+    memory, stop = fencing.fence(case(obs, KRAFT_POLICY))
+    assert stop is not None
+    assert not stop.actions
+    assert memory.fence_sent_at is None
 
 
 def test_zookeeper_fences_without_a_write_to_disk() -> None:
@@ -154,11 +164,12 @@ def test_a_fence_that_was_dropped_is_sent_again(result: Result | None, begun: fl
     assert resent(then(result, begun=begun)[1])
 
 
-def test_an_unknown_one_is_waited_for_until_the_old_session_has_ended() -> None:
-    memory, stop = then(Result.UNKNOWN, KRAFT_POLICY, now=SENT + 1 + 8.9)
+def test_an_unknown_one_is_waited_for_until_no_broker_carries_it_any_more() -> None:
+    """A broker offers a request that was not answered to the next controller, for a minute: seen to break a start."""
+    memory, stop = then(Result.UNKNOWN, KRAFT_POLICY, now=SENT + 1 + 59.9)
     assert stop is not None
     assert memory.fence_unknown_at == SENT + 1
-    assert then(Result.UNKNOWN, KRAFT_POLICY, now=SENT + 1 + 9)[1] is None
+    assert then(Result.UNKNOWN, KRAFT_POLICY, now=SENT + 1 + 60)[1] is None
 
 
 def test_a_successor_waits_for_the_fence_of_the_daemon_that_died() -> None:
@@ -167,7 +178,7 @@ def test_a_successor_waits_for_the_fence_of_the_daemon_that_died() -> None:
     memory, stop = fencing.fence(case(obs, KRAFT_POLICY))
     assert stop is not None
     assert stop.reason is Reason.OLD_SESSION
-    memory, stop = fencing.fence(case(replace(obs, now=NOW + 9), KRAFT_POLICY, replace(memory, fence_unknown_at=NOW)))
+    memory, stop = fencing.fence(case(replace(obs, now=NOW + 60), KRAFT_POLICY, replace(memory, fence_unknown_at=NOW)))
     assert stop is None
 
 
@@ -179,7 +190,7 @@ def test_its_own_fence_does_not_settle_the_one_before() -> None:
     _, stop = fencing.fence(case(done, KRAFT_POLICY, memory))
     assert stop is not None
     assert stop.reason is Reason.OLD_SESSION
-    assert fencing.fence(case(replace(done, now=NOW + 9), KRAFT_POLICY, memory))[1] is None
+    assert fencing.fence(case(replace(done, now=NOW + 60), KRAFT_POLICY, memory))[1] is None
 
 
 def test_a_fence_makes_the_last_raise_void() -> None:
@@ -191,7 +202,7 @@ NO_FENCE = replace(POLICY, instant_failover=False)
 
 
 def standing(own: Registration | None, begun: float = NOW) -> Dated[RegistrationView]:
-    return read(RegistrationView(own, 2), begun)
+    return read(RegistrationView(own, 2, asked_for=1), begun)
 
 
 @pytest.mark.parametrize(
@@ -209,6 +220,7 @@ def standing(own: Registration | None, begun: float = NOW) -> Dated[Registration
         (POLICY, standing(None, ENDED), Memory(), Reason.COORDINATION_AWAY),  # of before the end
         (POLICY, standing(None, NOW - 0.5), Memory(fence_sent_at=NOW - 0.4), Reason.COORDINATION_AWAY),
         (POLICY, unread(), Memory(), Reason.COORDINATION_AWAY),
+        (POLICY, read(RegistrationView(None, 3)), Memory(), Reason.COORDINATION_AWAY),  # read before our id was known
         (KRAFT_POLICY, standing(KRAFT_REGISTRATION), Memory(), None),  # Kafka waits for it by itself
     ],
 )

@@ -20,7 +20,9 @@ from tests.support.observations import (
     NOW,
     OTHER,
     POLICY,
+    PROCESS,
     REGISTRATION,
+    STARTED,
     after_end,
     case,
     cluster,
@@ -175,6 +177,13 @@ def test_meeting_place(view: Any, policy: Policy, reason: Reason | None) -> None
     assert stop is None or stop.state is S.HELD
 
 
+def test_to_a_second_daemon_of_a_node_id_no_empty_dir_is_proposed_to_be_accepted() -> None:
+    obs = observe(log_dirs=read((empty_dir(),)), coordination=read(meeting(member_owner="instance-9")))
+    stop = gates.walk(case(obs))[1]
+    assert stop is not None
+    assert stop.reason is Reason.MEMBER_ELSEWHERE
+
+
 def test_a_member_that_joined_nowhere_yet_has_no_marker_to_miss() -> None:
     obs = observe(record=record(marker=None), coordination=read(meeting(marker=None)))
     assert passes(gates.same_meeting_place, obs)
@@ -205,6 +214,19 @@ def test_a_lasting_failure_holds_while_its_cause_stands(
     stop = through(gates.lasting_failure, after_end(log=log, **changes))
     assert (stop.reason if stop is not None else None) is reason
     assert stop is None or (stop.state is S.HELD and "said so" in stop.sentence)
+
+
+@pytest.mark.parametrize("fatal", [Reason.BAD_CONFIGURATION, Reason.NODE_ID_MISMATCH, Reason.CLUSTER_ID_MISMATCH])
+def test_a_daemon_that_was_restarted_tries_once_more(fatal: Reason) -> None:
+    """Its cause may be mended where nobody sees it: in Kafka's environment, in a file beside, in ZooKeeper."""
+    log = read(LogView(fatal=fatal, fatal_line="said so"))
+    assert passes(gates.lasting_failure, after_end(ended(watched=False), log=log))
+
+
+def test_what_served_was_configured_well() -> None:
+    """A log at level WARN has no line by which a run's beginning is known: an old failure may still be in it."""
+    obs = after_end(log=read(LogView(fatal=Reason.BAD_CONFIGURATION, fatal_line="long ago")))
+    assert passes(gates.lasting_failure, obs, memory=counted(obs, process=PROCESS, served_since=STARTED))
 
 
 def test_a_log_of_before_the_end_says_nothing_of_it() -> None:

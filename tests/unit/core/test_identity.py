@@ -110,6 +110,10 @@ def test_ids(
         (FRESH, [A], meeting(), None, ""),
         # ZooKeeper knows of more than an old copy of the state file
         (record(), [A, empty_dir("/b")], meeting(desired=Desired(BOTH)), Reason.LOG_DIR_EMPTY, "/b held data"),
+        # a dir that was marked, and has held nothing since, is an empty one: it was accepted, or we died right then
+        (record(), [empty_dir(marker="new")], None, Reason.LOG_DIR_EMPTY, "/a held data"),
+        # it was accepted, and ZooKeeper does not know of it yet
+        (record(dirs={"new": "/a"}), [log_dir(marker="new")], meeting(), None, ""),
         # no record is unknown
         (FRESH, [empty_dir()], None, Reason.RECORD_UNREAD, "could not be read yet"),
         (FRESH, [A], None, Reason.RECORD_UNREAD, "could not be read yet"),

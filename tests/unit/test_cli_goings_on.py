@@ -1,0 +1,33 @@
+"""What `bubuku-cli status` says under its table of metadata that is not of this moment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from bubuku.cli.status import goings_on
+from bubuku.core.model import ClusterView
+from bubuku.core.observation import Published
+from bubuku.http.cluster_document import cluster_document
+from tests.support import published as make
+
+
+def document(published: Published) -> dict[str, Any]:
+    return dict(cluster_document(published, make.ABOUT, make.NOW))
+
+
+def test_how_old_the_metadata_is_stands_beside_what_it_says() -> None:
+    shown = document(make.published())
+    said = goings_on(shown)[0]
+    assert "ago" not in said
+    shown["metadata"] = {**shown["metadata"], "age_seconds": 12.3}
+    assert goings_on(shown)[0] == f"{said} (12s ago)"
+
+
+def test_a_broker_is_not_judged_by_metadata_that_is_older_than_its_state() -> None:
+    two = ClusterView.of(replace(make.cluster(), brokers=make.cluster().brokers[:2]))  # read 1 s ago
+    for since_epoch, judged in ((make.EPOCH - 0.5, False), (make.EPOCH - 2.0, True)):
+        meeting = make.coordination(make.member(1), make.member(2), make.member(3, since_epoch=since_epoch))
+        seen = make.observation(cluster=make.dated(two), coordination=make.dated(meeting))
+        lines = goings_on(document(make.published(seen=seen)))
+        assert any("does not list it" in line for line in lines) is judged
