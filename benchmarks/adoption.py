@@ -18,7 +18,8 @@ from benchmarks.report import Row, seconds
 from benchmarks.view import View
 from benchmarks.workload import Workload
 from bubuku.core.errors import UnavailableError
-from bubuku.core.model import BrokerState, Mode, ProcessId
+from bubuku.core.model import BrokerState, Mode
+from bubuku.core.shared import ProcessId
 from bubuku.sandbox.layout import Node, Options
 from bubuku.sandbox.processes import alive, send, wait_gone
 from bubuku.sandbox.waiting import wait_until

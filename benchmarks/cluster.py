@@ -23,7 +23,8 @@ import requests
 
 from bubuku.adapters.process import identify
 from bubuku.core.errors import UnavailableError
-from bubuku.core.model import Mode, ProcessId
+from bubuku.core.model import Mode
+from bubuku.core.shared import ProcessId
 from bubuku.sandbox import control, files, running, runtimes
 from bubuku.sandbox.keeper import clean_environment
 from bubuku.sandbox.layout import Layout, Node, Options, plan

@@ -12,7 +12,8 @@ from benchmarks.report import Row
 from benchmarks.view import View, admin_client
 from benchmarks.workload import Workload
 from bubuku.core.errors import UnavailableError
-from bubuku.core.model import Mode, ProcessId
+from bubuku.core.model import Mode
+from bubuku.core.shared import ProcessId
 from bubuku.sandbox.layout import Node, Options
 from bubuku.sandbox.waiting import wait_until
 

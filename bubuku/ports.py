@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from bubuku.core.actions import Outcome
+from bubuku.core.actions import Outcome, TakePermit
 from bubuku.core.guard import Evidence
 from bubuku.core.model import (
     Cluster,
@@ -22,12 +22,12 @@ from bubuku.core.model import (
     LogDir,
     LogView,
     Member,
-    ProcessId,
     ProcessView,
     Record,
     Registration,
     RegistrationView,
 )
+from bubuku.core.shared import Change, ProcessId
 
 
 class Clock(Protocol):
@@ -113,6 +113,9 @@ class Kafka(Protocol):
         `permitted`: the ids in the permit; `cluster_id`: whose metadata it must be (None, unknown, is missing too).
         Raises UnavailableError where no broker answers at all."""
 
+    def elect_preferred(self, partitions: Sequence[tuple[str, int]], deadline_seconds: float) -> None:
+        """Let each be led by its preferred replica, where that is in sync. Raises UnavailableError, TimedOutError."""
+
     def close(self) -> None: ...
 
 
@@ -153,3 +156,40 @@ class Coordination(Protocol):
         """Create the marker if there is none (create only, never overwrite). DONE where it stands for our cluster."""
 
     def close(self) -> None: ...
+
+
+class Permits(Protocol):
+    """The one permit. `data` of each DONE outcome: "version", the permit's afterwards. Effects threads."""
+
+    def take(self, action: TakePermit, deadline_seconds: float) -> Outcome:
+        """Our entry into the permit, over exactly the versions named; REFUSED where one has changed."""
+
+    def drop(self, node_id: int, token: str | None, deadline_seconds: float) -> Outcome:
+        """The entry of this token out of the permit; `token` None: whichever there is, on an operator's word."""
+
+    def rest(self, node_id: int, token: str, deadline_seconds: float) -> Outcome:
+        """The entry of this token is not in work any more."""
+
+    def settle(self, deadline_seconds: float) -> Outcome:
+        """DONE: whatever was sent before, and has no known outcome, was executed or never will be."""
+
+
+class Changes(Protocol):
+    """The changes' documents, and maintenance. All but `write` are requests: they raise UnavailableError where it was
+    not done, TimedOutError where that is not known."""
+
+    def write(self, change: Change, deadline_seconds: float) -> Outcome:
+        """Effects thread. Over `change.version`; REFUSED where another one stands."""
+
+    def create(self, changes: Sequence[Change], deadline_seconds: float) -> tuple[Change, ...]:
+        """All or none, with their sequences."""
+
+    def cancel(self, sequence: int, deadline_seconds: float) -> Change:
+        """Raises UsageError where there is no such open change."""
+
+    def ended(self, most: int, deadline_seconds: float) -> tuple[Change, ...]:
+        """Those that ended last, the newest first."""
+
+    def set_maintenance(
+        self, on: bool, by: str, text: str | None, for_seconds: float | None, deadline_seconds: float
+    ) -> None: ...

@@ -18,6 +18,7 @@ from bubuku.core.actions import (
     Action,
     AdoptBroker,
     EndStalled,
+    KillStuck,
     MarkDirs,
     Outcome,
     Remember,
@@ -37,12 +38,12 @@ from bubuku.core.model import (
     JmxView,
     LogDir,
     LogView,
-    ProcessId,
     Record,
     RegistrationView,
 )
 from bubuku.core.observation import Decision, Event, Observation, Policy, Published
 from bubuku.core.reasons import Reason
+from bubuku.core.shared import ProcessId
 from bubuku.ports import BrokerFiles, BrokerProcess, Clock, StateFile
 
 LOG = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ class Supervisor:
                 LOG.error("%s", trouble)
         self._trouble = trouble
         self.published = self._publish(began, obs, decision)
-        calm = decision.state is BrokerState.SERVING or (
+        calm = (decision.state is BrokerState.SERVING and self._record.stop is None) or (
             decision.state is BrokerState.HELD and self.published.at - self.published.since >= LASTING_HOLD_SECONDS
         )
         self._readings.hurry(not calm)  # after it is shown: members read what is shown
@@ -176,6 +177,7 @@ class Supervisor:
         seen = self._readings.snapshots()
         return Observation(
             now=now,
+            wall=self._clock.wall(),
             record=self._record,
             process=process,
             settings_digest=digest,
@@ -235,6 +237,9 @@ class Supervisor:
         elif isinstance(action, StopGracefully):
             LOG.warning("%s", action.sentence)
             return self._process.signal(action.identity, signal.SIGTERM)
+        elif isinstance(action, KillStuck):
+            LOG.warning("%s", action.sentence)
+            return self._process.signal(action.identity, signal.SIGKILL)
         elif isinstance(action, EndStalled):
             LOG.warning("%s", action.sentence)
             return self._process.signal(action.identity, signal.SIGKILL if action.force else signal.SIGTERM)

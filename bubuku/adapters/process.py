@@ -11,14 +11,18 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bubuku.core.actions import Outcome, Result
 from bubuku.core.errors import UnavailableError
-from bubuku.core.model import Exit, ProcessId, ProcessView
+from bubuku.core.model import Exit, ProcessView
+from bubuku.core.shared import ProcessId
 
+STOP_HELPER = Path(__file__).with_name("stop_helper.py")
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -196,6 +200,34 @@ class KafkaProcess:
             os.close(self._pidfd)
         self._identity = self._child = self._pidfd = self._started_at = self._exit = None
         self._adopted = False
+
+
+def send_stop(identity: ProcessId, deadline: float) -> Outcome:
+    """SIGTERM to exactly this process, not after `deadline` (monotonic seconds). Effects thread.
+
+    DONE: sent; REFUSED: too late, or it is gone; UNKNOWN: the helper itself ended in another way.
+    """
+    begun = time.monotonic()
+    pidfd = _watch(identity.pid)
+    if pidfd is None:
+        return Outcome(Result.REFUSED, begun, time.monotonic(), f"process {identity.pid} is gone")
+    try:
+        if identify(identity.pid) != identity or _has_ended(pidfd):
+            return Outcome(Result.REFUSED, begun, time.monotonic(), f"process {identity.pid} is gone")
+        command = [sys.executable, "-I", "-S", str(STOP_HELPER), str(pidfd), repr(deadline)]
+        helper = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(pidfd,))
+    except OSError as error:
+        raise UnavailableError(f"the helper that stops Kafka cannot be started: {error.strerror}") from error
+    finally:
+        os.close(pidfd)
+    status = helper.wait()  # its timer bounds it
+    result, detail = {
+        0: (Result.DONE, ""),
+        1: (Result.REFUSED, "too late: the verdict is too old"),
+        2: (Result.REFUSED, f"process {identity.pid} is gone"),
+        -signal.SIGALRM: (Result.REFUSED, "too late: the verdict is too old"),
+    }.get(status, (Result.UNKNOWN, f"the helper that stops Kafka ended with status {status}"))
+    return Outcome(result, begun, time.monotonic(), detail, {"process": identity} if result is Result.DONE else None)
 
 
 def _set_niceness(pid: int, niceness: int) -> None:

@@ -83,6 +83,7 @@ class JsonStateFile:
                 process=None,
                 registration=None,
                 stop_intent=False,
+                stop=None,  # the permit still has its entry, if there is one
                 counted=False,
             )
             self.save(record)

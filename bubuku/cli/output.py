@@ -27,9 +27,11 @@ output_option = click.option(
 )
 
 
-def console(width: int | None = WIDE) -> Console:
-    """stdout, without colours where it is no terminal. Nothing is cut, unless `width` is None: the terminal's own."""
-    return Console(width=width, highlight=False, no_color=None if sys.stdout.isatty() else True)
+def console(width: int | None = WIDE, stderr: bool = False) -> Console:
+    """stdout (or stderr), without colours where it is no terminal. Nothing is cut, unless `width` is None: the
+    terminal's own."""
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(width=width, highlight=False, no_color=None if terminal else True, stderr=stderr)
 
 
 def dump(document: Any, output: str) -> str:
@@ -57,11 +59,11 @@ def print_plain(renderable: RenderableType) -> None:
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def ticks() -> Iterator[None]:
-    """One at once, then one every `WATCH_SECONDS`, until the user ends it."""
+def ticks(seconds: float = WATCH_SECONDS) -> Iterator[None]:
+    """One at once, then one every so many seconds, until the user ends it."""
     while True:
         yield None
-        time.sleep(WATCH_SECONDS)
+        time.sleep(seconds)
 
 
 def watch(

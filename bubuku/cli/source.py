@@ -10,12 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bubuku.core.errors import BubukuError, TimedOutError, UnavailableError, UsageError
+from bubuku.core.errors import BubukuError, RefusedError, TimedOutError, UnavailableError, UsageError
 
 API_VARIABLE = "BUBUKU_API"
 CONFIG_VARIABLE = "BUBUKU_CONFIG"
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
+ERRORS: dict[int, type[BubukuError]] = {
+    400: UsageError,
+    401: UsageError,
+    403: UsageError,
+    409: RefusedError,
+    504: TimedOutError,
+}
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
@@ -78,23 +85,57 @@ def fetch(urls: Sequence[str], path: str, answer_seconds: float = ANSWER_SECONDS
     Raises UnavailableError, or TimedOutError where it did not answer in time, with one line that names the address;
     UsageError with the daemon's word where it says that what was asked makes no sense.
     """
+    return ask(urls, "GET", path, answer_seconds=answer_seconds)
+
+
+def ask(
+    urls: Sequence[str],
+    method: str,
+    path: str,
+    document: Mapping[str, Any] | None = None,
+    token: str | None = None,
+    answer_seconds: float = ANSWER_SECONDS,
+) -> dict[str, Any]:
+    """As `fetch`, for any method. Raises RefusedError too, with the daemon's reason.
+
+    What changes something is not sent to a second daemon where the first one may have taken it.
+    """
     troubles: list[BubukuError] = []
     for url in urls:
         try:
-            return fetch_one(url, path, answer_seconds)
+            return ask_one(url, method, path, document, token, answer_seconds)
         except (UnavailableError, TimedOutError) as error:
+            if method != "GET" and isinstance(error, TimedOutError):
+                raise TimedOutError(f"{error}; it may have been taken: see bubuku-cli changes list") from error
             troubles.append(error)
     more = f" (nor does any other of {len(urls)} daemons)" if len(urls) > 1 else ""
     raise type(troubles[0])(str(troubles[0]) + more)
 
 
-def fetch_one(url: str, path: str, answer_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+def ask_one(
+    url: str,
+    method: str,
+    path: str,
+    document: Mapping[str, Any] | None,
+    token: str | None,
+    answer_seconds: float,
+) -> dict[str, Any]:
     import requests
 
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
     with requests.Session() as session:
         session.trust_env = False  # a proxy from the environment is not meant for daemons
         try:
-            answer = session.get(url + path, timeout=(CONNECT_SECONDS, answer_seconds), allow_redirects=False)
+            answer = session.request(
+                method,
+                url + path,
+                json=document,
+                headers=headers,
+                timeout=(CONNECT_SECONDS, answer_seconds),
+                allow_redirects=False,
+            )
+        except requests.ConnectTimeout as error:
+            raise UnavailableError(f"no daemon answers at {url}; is it the right address (--api)?") from error
         except requests.Timeout as error:
             raise TimedOutError(f"no daemon answers at {url} in time; is it the right address (--api)?") from error
         except requests.ConnectionError as error:
@@ -104,13 +145,14 @@ def fetch_one(url: str, path: str, answer_seconds: float = ANSWER_SECONDS) -> di
         except requests.RequestException as error:
             raise UnavailableError(f"{url} cannot be asked: {error}") from error
     try:
-        document = answer.json()
+        found = answer.json()
     except requests.JSONDecodeError:
-        document = None
-    if isinstance(document, dict) and answer.status_code == 200:
-        return document
-    if isinstance(document, dict) and answer.status_code == 503:
-        raise UnavailableError(f"the daemon at {url} does not know yet: {document.get('detail', '')}")
-    if isinstance(document, dict) and answer.status_code == 400 and "detail" in document:
-        raise UsageError(str(document["detail"]))
+        found = None
+    if isinstance(found, dict) and answer.status_code in (200, 201, 202):
+        return found
+    detail = str(found["detail"]) if isinstance(found, dict) and "detail" in found else None
+    if detail is not None and answer.status_code in ERRORS:
+        raise ERRORS[answer.status_code](detail)
+    if detail is not None and answer.status_code == 503:
+        raise UnavailableError(f"the daemon at {url} does not know yet: {detail}")
     raise UnavailableError(f"{url}{path} is not a bubuku daemon's API (HTTP {answer.status_code}); name it with --api")

@@ -216,6 +216,11 @@ class ZooKeeper(Section):
 
 class Api(Section):
     host: str = Field(default="127.0.0.1", description="Address that the API binds to.")
+    token_file: Path | None = Field(
+        default=None,
+        description="File with the bearer token that requests which change something must carry. "
+        "Without it they are taken from loopback alone.",
+    )
     port: Port = Field(default=DEFAULT_API_PORT, description="The API's port. 8889 where health_port takes 8888.")
     health_port: Port | None = Field(
         default=None,
@@ -294,6 +299,12 @@ class Config(Section):
         default=50_000, ge=1, description="For the feature balance_data_size: the imbalance, in MB, that it acts on."
     )
     startup_timeout: StartupTimeout = Field(default_factory=StartupTimeout)
+    stability_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        description="After a restart the broker stays in all its in-sync replica sets for so long, "
+        "before the next one may go.",
+    )
 
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 
@@ -322,6 +333,21 @@ class Config(Section):
         if self.kafka.start_command is not None:
             return self.kafka.start_command
         return (str(self.kafka.dir / "bin" / "kafka-server-start.sh"), str(self.server_properties))
+
+    def token(self) -> str | None:
+        """What requests that change something must carry; None: none is configured. Raises UsageError naming the file
+        where it cannot be read or is empty."""
+        path = self.api.token_file
+        if path is None:
+            return None
+        try:
+            found = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise UsageError(f"api.token_file: {path}: {reason}") from None
+        if not found:
+            raise UsageError(f"api.token_file: {path} is empty")
+        return found
 
     def template(self) -> str:
         """The template's text. Raises UsageError naming the file where it cannot be read."""
@@ -363,4 +389,5 @@ class Config(Section):
             startup_step=timeout.effective_step,
             startup_progressive=timeout.type == "progressive",
             session_timeout=properties.session_timeout_seconds(settings, self.kafka.mode),
+            stability=self.stability_seconds,
         )

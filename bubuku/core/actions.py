@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bubuku.core.model import Desired, ProcessId, Record, Registration
+from bubuku.core.model import Desired, Record, Registration
 from bubuku.core.reasons import Reason
+from bubuku.core.shared import Change, Entry, ProcessId
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,86 @@ class JoinMarker:
     cluster_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """*Slow.* Gather evidence and let the guard say whether our broker may be stopped.
+
+    The outcome's `data`: "verdict" (guard.Verdict), "in_sync" (as `Stop.in_sync`), "version" (of the permit)."""
+
+    node_id: int
+    permitted: frozenset[int]  # the other brokers in the permit
+    version: int  # of the permit that `permitted` is from
+    accept_unavailable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TakePermit:
+    """*Slow.* One transaction: our entry into the permit of `version`, maintenance unchanged.
+
+    The outcome's `data`: "version", the permit's afterwards."""
+
+    node_id: int
+    entry: Entry
+    version: int
+    maintenance_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropPermit:
+    """*Slow.* Remove our entry, if it is of this token. `data` as for `TakePermit`."""
+
+    node_id: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettlePermit:
+    """*Slow.* Write the permit as it is, so that what was sent before, and has no known outcome, fails from now on.
+
+    `data` as for `TakePermit`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestPermit:
+    """*Slow.* Our entry is not in work any more: the broker is stopped on purpose. `data` as for `TakePermit`."""
+
+    node_id: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendStop:
+    """*Slow.* SIGTERM to the broker, by a helper that dies of its own timer: nothing is sent after `deadline`.
+
+    `deadline`: monotonic seconds. The outcome's `data`: "process", whom it was sent to."""
+
+    identity: ProcessId
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class KillStuck:
+    """SIGKILL: it was told to stop long ago, and has flushed nothing for long."""
+
+    identity: ProcessId
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ElectPreferred:
+    """*Slow.* Let these partitions ("topic", number) be led by their preferred replicas."""
+
+    token: str  # of the stop that this ends
+    partitions: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteChange:
+    """*Slow.* Write this document, if `change.version` is still the one that stands."""
+
+    change: Change
+
+
 Action = (
     StartBroker
     | AdoptBroker
@@ -112,8 +193,31 @@ Action = (
     | Fence
     | FormatDirs
     | JoinMarker
+    | Judge
+    | TakePermit
+    | DropPermit
+    | SettlePermit
+    | RestPermit
+    | SendStop
+    | KillStuck
+    | ElectPreferred
+    | WriteChange
 )
-SLOW: tuple[type, ...] = (RecordDesired, RaiseFence, Fence, FormatDirs, JoinMarker)
+SLOW: tuple[type, ...] = (
+    RecordDesired,
+    RaiseFence,
+    Fence,
+    FormatDirs,
+    JoinMarker,
+    Judge,
+    TakePermit,
+    DropPermit,
+    SettlePermit,
+    RestPermit,
+    SendStop,
+    ElectPreferred,
+    WriteChange,
+)
 
 
 class Result(StrEnum):

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bubuku.core import gates, identity, lifecycle
+from bubuku.core import gates, identity, lifecycle, stopping
 from bubuku.core.actions import (
     Action,
     EndStalled,
     Fence,
     JoinMarker,
+    KillStuck,
     MarkDirs,
     RecordDesired,
     Remember,
     Result,
+    SendStop,
     StartBroker,
     StopGracefully,
 )
@@ -43,7 +45,12 @@ def decide(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, De
     else:
         memory, decision = _dead(policy, memory, obs)
     memory, chores = _chores(policy, memory, replace(obs, record=_latest(obs.record, decision.actions)))
-    decision = replace(decision, actions=(*decision.actions, *chores))
+    actions = (*decision.actions, *chores)
+    latest = replace(obs, record=_latest(obs.record, actions))
+    node_id = identity.node_id(policy, latest.record, obs.log_dirs.value or ())
+    step = stopping.step(policy, memory, latest, node_id, decision.state)
+    memory = step.memory
+    decision = replace(decision, actions=(*actions, *step.actions), progress_of_stop=step.progress)
     check(memory.state, decision, obs)
     if decision.state is not memory.state:
         memory = replace(memory, state=decision.state, since=obs.now)
@@ -66,6 +73,19 @@ def check(before: BrokerState, decision: Decision, obs: Observation) -> None:
                 raise InvariantError("a fence was about to be sent without proof of death")
         if isinstance(action, EndStalled) and obs.record.registration is not None:
             raise InvariantError("a broker that had registered was about to be ended as stalled")
+        if isinstance(action, SendStop | KillStuck):
+            _check_stop(action, obs)
+
+
+def _check_stop(action: SendStop | KillStuck, obs: Observation) -> None:
+    """Our entry is in the permit as it was read last, and the intent is on disk, of this very process."""
+    stop, meeting = obs.record.stop, obs.coordination.value
+    if stop is None or not stop.intended or stop.process != action.identity:
+        raise InvariantError("a broker was about to be stopped without an intent on disk")
+    if isinstance(action, SendStop):
+        entries = meeting.permit.entries.values() if meeting is not None and meeting.permit is not None else ()
+        if all(entry.token != stop.token for entry in entries):
+            raise InvariantError("a broker was about to be stopped without its entry in the permit")
 
 
 def back_off_seconds(failures: int, served: bool) -> float:
@@ -134,7 +154,7 @@ def _running_record(policy: Policy, memory: Memory, obs: Observation, facts: lif
         record = replace(record, failures=0)
     if obs.terminate:
         record = replace(record, stop_intent=True)
-    elif record.stop_intent and _stop_lapsed(policy, memory, obs, facts):
+    elif record.stop_intent and record.stop is None and _stop_lapsed(policy, memory, obs, facts):
         record = replace(record, stop_intent=False)
     dirs = obs.log_dirs.value or ()
     found = identity.node_id(policy, record, dirs)
@@ -195,6 +215,9 @@ def _dead(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, Dec
         memory = replace(memory, cause=_cause(memory, obs, ended))
     if obs.terminate:
         return memory, Decision(BrokerState.NOT_RUNNING, Reason.TERMINATING, "Kafka was stopped gracefully", actions)
+    if record.stop is not None and record.stop.intended and record.stop.stay_down:
+        sentence = "stopped on purpose, and stays down until an operator starts it"
+        return memory, Decision(BrokerState.NOT_RUNNING, Reason.STOPPED_ON_PURPOSE, sentence, actions)
     memory, stop = gates.walk(Case(policy, memory, obs))
     log = obs.log.value
     last_lines = log.last_lines if log is not None else ()
@@ -235,6 +258,8 @@ def _cause(memory: Memory, obs: Observation, ended: Exit) -> Reason:
     if memory.stalled == ended.identity:
         return Reason.START_STALLED
     ours = obs.record.process == ended.identity
+    if ours and obs.record.stop is not None and obs.record.stop.intended:
+        return Reason.RESTARTED
     if ours and obs.record.stop_intent:
         return Reason.FIRST_START  # its daemon took it along; this one brings it back
     if ours and obs.record.registration is not None and identity.ended_cleanly(ended, obs.log_dirs):
@@ -257,6 +282,8 @@ def _before_any_start(memory: Memory) -> Memory:
 
 def _start_sentence(obs: Observation) -> str:
     ended = obs.process.exit
+    if obs.record.stop is not None and obs.record.stop.intended:
+        return "stopped for a restart that was asked for: starting Kafka again"
     if ended is None:
         return "nothing runs: starting Kafka"
     if ended.signal is not None:

@@ -141,6 +141,17 @@ def same_meeting_place(case: Case) -> tuple[Memory, Stop | None]:
     return case.memory, None
 
 
+def hands_off(case: Case) -> tuple[Memory, Stop | None]:
+    """Maintenance: nothing is started, save what we stopped ourselves. As it was last known, also without ZooKeeper."""
+    view, stop = case.obs.coordination.value, case.obs.record.stop
+    if view is None or view.maintenance is None or not view.maintenance.holds(case.obs.wall):
+        return case.memory, None
+    if stop is not None and stop.intended:
+        return case.memory, None
+    by = f" ({view.maintenance.by}: {view.maintenance.text})" if view.maintenance.text else f" ({view.maintenance.by})"
+    return case.memory, wait(Reason.MAINTENANCE, f"maintenance is on, so Kafka is not started{by}")
+
+
 def lasting_failure(case: Case) -> tuple[Memory, Stop | None]:
     """A failure that a restart cannot mend holds while its cause stands."""
     log = case.obs.log.value
@@ -259,6 +270,7 @@ GATES: tuple[Gate, ...] = (
     same_meeting_place,  # before the dirs: to a second daemon of a node id --accept-empty must not be proposed
     same_broker,
     lasting_failure,
+    hands_off,
     fence,
     looked_lately,
     back_off,

@@ -47,7 +47,7 @@ def ended_cleanly(ended: Exit, dirs: Dated[tuple[LogDir, ...]]) -> bool:
     Each dir that holds data then carries Kafka's clean-shutdown file, which Kafka writes last and removes while it
     loads the logs, before it serves; also where a signal ended what was left of it. Dirs that failed before have none.
 
-    >>> from bubuku.core.model import ProcessId
+    >>> from bubuku.core.shared import ProcessId
     >>> ended_cleanly(Exit(ProcessId(1, 1, "b"), 5.0), Dated(4.0, (LogDir("/a", None, True, clean=True),)))
     False
     >>> ended_cleanly(Exit(ProcessId(1, 1, "b"), 5.0), Dated(6.0, (LogDir("/a", None, True, clean=True),)))

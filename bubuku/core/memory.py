@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bubuku.core.model import BrokerState, ProcessId
+from bubuku.core.model import BrokerState
 from bubuku.core.reasons import Reason
+from bubuku.core.shared import ProcessId
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +45,9 @@ class Memory:
     stop_sent_at: float | None = None
     join_sent_at: float | None = None
     desired_sent_at: float | None = None
+    # the deliberate stop under way
+    noted: str | None = None  # the token of the stop that this very daemon wrote down
+    signalled_at: float | None = None
+    back_since: float | None = None  # since when it is in all ISRs that it was in
+    change_written: tuple[str, int] | None = None  # (uuid, version) of the last change document that we sent…
+    change_written_at: float = 0.0

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from bubuku.core.shared import Change, Finished, Maintenance, Permit, ProcessId, Stop
+
 T = TypeVar("T")
 
 
@@ -57,15 +59,6 @@ class Dated(Generic[T]):
     @property
     def known(self) -> bool:
         return self.error is None
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessId:
-    """A process that cannot be mistaken for another one, even after pids were reused or the host was rebooted."""
-
-    pid: int
-    start_ticks: int  # field 22 of /proc/PID/stat, clock ticks since boot
-    boot_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +297,9 @@ class CoordinationView:
     marker_cluster_id: str | None = None
     marker_read: bool = False
     predecessor_v1: bool = False  # an original (v1) daemon's ephemeral nodes are there
+    permit: Permit | None = None  # None: not read yet, not made yet, or unreadable
+    maintenance: Maintenance | None = None  # as `permit`
+    changes: tuple[Change, ...] = ()  # the open ones, in the order of their sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,4 +319,6 @@ class Record:
     stop_intent: bool = False  # we asked this process to stop
     failures: int = 0  # ends since the last ten minutes of service
     counted: bool = False  # the end of `process` is among them
+    stop: Stop | None = None  # the deliberate stop under way
+    finished: Finished | None = None
     fencing: bool = False  # KRaft: a fence of `process` was about to be sent; what became of it only that daemon knows

@@ -46,6 +46,8 @@ class Policy:
     session_timeout: float = 18.0  # ZooKeeper's or the KRaft broker session's
     frozen_after: float = 10.0
     stop_deadline: float = 330.0
+    stop_silence: float = 60.0  # a stop beyond its deadline that flushed nothing for so long is ended by SIGKILL
+    stability: float = 30.0  # a broker that is back stays in its ISRs for so long before the next one goes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Observation:
     """All that one cycle knows. Readings carry the time at which they were begun."""
 
     now: float
+    wall: float  # seconds since the epoch: for people, and for the end of maintenance alone
     record: Record
     process: ProcessView
     settings_digest: str | None  # None: the settings cannot be made; `settings_error` says why
@@ -71,6 +74,14 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a deliberate stop is, for its change's document and for people."""
+
+    phase: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What this cycle made of it: the state to show, why, and what to do."""
 
@@ -81,6 +92,7 @@ class Decision:
     progress: tuple[int, int] | None = None  # recovering: logs done, total
     eta_seconds: float | None = None
     last_lines: tuple[str, ...] = ()  # failed: Kafka's last log lines
+    progress_of_stop: Progress | None = None  # of the deliberate stop that is wanted, or under way
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ class Reason(StrEnum):
     PROCESS_DIED = "process_died"
     STOPPED_OUTSIDE = "stopped_outside"
     START_STALLED = "start_stalled"
+    RESTARTED = "restarted"
     # why a running one is left alone or described
     RUNNING = "running"
     ADOPTED = "adopted"
@@ -33,6 +34,8 @@ class Reason(StrEnum):
     COORDINATION_AWAY = "coordination_away"
     RECORD_UNREAD = "record_unread"
     FORMATTING = "formatting"
+    STOPPED_ON_PURPOSE = "stopped_on_purpose"
+    MAINTENANCE = "maintenance"
     # why a broker is held
     NODE_ID_MISMATCH = "node_id_mismatch"
     CLUSTER_ID_MISMATCH = "cluster_id_mismatch"
@@ -63,6 +66,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.START_STALLED: Explanation(
         "Kafka made no progress while starting; it had never registered, so it was ended and is started again"
     ),
+    Reason.RESTARTED: Explanation("the broker was stopped for a restart that somebody asked for, and is started again"),
     Reason.RUNNING: Explanation("the broker runs"),
     Reason.ADOPTED: Explanation("a running Kafka was taken over without a restart"),
     Reason.LOG_RECOVERY: Explanation("Kafka recovers its logs after an unclean end; it is never killed meanwhile"),
@@ -89,6 +93,14 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "which log dirs this broker had is on record in ZooKeeper alone, and could not be read yet", "look at ZooKeeper"
     ),
     Reason.FORMATTING: Explanation("KRaft log dirs that never held data are being formatted"),
+    Reason.STOPPED_ON_PURPOSE: Explanation(
+        "an operator stopped this broker, and it stays down, also after a restart of the daemon or the host",
+        "bubuku-cli start --broker N",
+    ),
+    Reason.MAINTENANCE: Explanation(
+        "hands off: somebody switched maintenance on, so no broker is started, stopped or moved",
+        "bubuku-cli maintenance off",
+    ),
     Reason.NODE_ID_MISMATCH: Explanation(
         "the log dirs belong to another node id than configured",
         "mount the right volume, or correct node_id; then restart the daemon if it is still held",

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError
-from bubuku.core.model import ClusterView, CoordinationView, Dated, ForeignProcess, JmxView, Member, ProcessId
+from bubuku.core.model import ClusterView, CoordinationView, Dated, ForeignProcess, JmxView, Member
+from bubuku.core.shared import ProcessId
 from bubuku.ports import BrokerFiles, Coordination, Jmx, Kafka, Registrations
 from bubuku.readers import Reader
 from bubuku.supervisor import Snapshots

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from bubuku import __version__
@@ -20,19 +19,19 @@ from bubuku.adapters.zookeeper.session import Session, ZooKeeperSettings
 from bubuku.config.environment import VARIABLES
 from bubuku.config.model import Config
 from bubuku.core import properties
-from bubuku.core.actions import Action, Fence, FormatDirs, JoinMarker, Outcome, RaiseFence, RecordDesired, Result
+from bubuku.core.errors import UnavailableError
 from bubuku.core.model import Member, Mode, Record, Role, disk_use
 from bubuku.core.observation import About, Policy, Published
+from bubuku.daemon.handlers import table
 from bubuku.daemon.loop import Loop, Waker
 from bubuku.daemon.readings import ReaderThreads
 from bubuku.effects import Effects
 from bubuku.http.server import HttpServer
+from bubuku.operations import Operations
 from bubuku.ports import Registrations
 from bubuku.supervisor import Supervisor
 from bubuku.verdicts import Verdicts
 
-FENCE_DEADLINE_SECONDS = 3.0
-FORMAT_DEADLINE_SECONDS = 60.0
 NOT_FOR_KAFKA = {variable.name for variable in VARIABLES if variable.secret} | {"NOTIFY_SOCKET", "WATCHDOG_PID"}
 
 
@@ -86,7 +85,17 @@ class Daemon:
             met=self._met,
             wake=self._waker.wake,
         )
-        self._effects = Effects(self._handlers(registrations), self._waker.wake)
+        handlers = table(
+            coordination=self._coordination,
+            permits=self._coordination.permits,
+            changes=self._coordination.changes,
+            registrations=registrations,
+            files=self._files,
+            kafka=self._kafka,
+            readers=self._readers,
+            cluster_id=self._cluster_id,
+        )
+        self._effects = Effects(handlers, self._waker.wake)
         self._supervisor = Supervisor(
             policy=lambda: self._policy(accept_empty),
             process=self._process,
@@ -105,17 +114,7 @@ class Daemon:
             rack=config.rack,
             started_epoch=self._clock.wall(),
         )
-        # no permit is kept yet, so nobody is in it
-        verdicts = Verdicts(self._kafka, self._cluster_id, permitted=frozenset, members=self._member_ids)
-        self._http = HttpServer(
-            config.api.host,
-            config.api.port,
-            self.published,
-            self._clock.now,
-            self._about,
-            config.api.health_port,
-            safe_to_stop=verdicts.safe_to_stop,
-        )
+        self._http = self._http_server()
         self.loop = Loop(self._supervisor, self._waker, self._process.exit_fd, config.graceful_terminate)
 
     def published(self) -> Published | None:
@@ -151,53 +150,35 @@ class Daemon:
         view = self._readers.coordination.latest.value
         return () if view is None else tuple(member.node_id for member in view.members)
 
+    def _http_server(self) -> HttpServer:
+        api, permits, changes = self._config.api, self._coordination.permits, self._coordination.changes
+        verdicts = Verdicts(self._kafka, self._cluster_id, permitted=self._permitted, members=self._member_ids)
+        operations = Operations(permits, changes, verdicts, lambda: self._readers.coordination.latest, self._clock)
+        return HttpServer(
+            api.host,
+            api.port,
+            self.published,
+            self._clock.now,
+            self._about,
+            api.health_port,
+            safe_to_stop=verdicts.safe_to_stop,
+            operations=operations,
+            token=self._config.token(),
+        )
+
+    def _permitted(self) -> frozenset[int]:
+        """Raises UnavailableError where the permit cannot be read: who is in it is not guessed."""
+        view = self._readers.coordination.latest.value
+        if view is None or not view.connected or view.permit is None:
+            raise UnavailableError("who is in the permit is not known: ZooKeeper does not answer, or it cannot be read")
+        return frozenset(view.permit.entries)
+
     def _registrations(self, policy: Policy) -> Registrations | None:
         if Role.BROKER not in policy.roles:
             return None
         if policy.mode is Mode.ZOOKEEPER:
             return ZooKeeperRegistrations(self._session, self.node_id, lambda: self._readers.registration.wake())
         return KraftRegistrations(self._servers, self.node_id, self._clients)
-
-    def _handlers(self, registrations: Registrations | None) -> dict[type, Callable[[Action], Outcome]]:
-        def record_desired(action: Action) -> Outcome:
-            assert isinstance(action, RecordDesired)
-            done = self._coordination.record_desired(action.node_id, action.desired, FENCE_DEADLINE_SECONDS)
-            self._readers.coordination.wake()
-            return done
-
-        def join_marker(action: Action) -> Outcome:
-            assert isinstance(action, JoinMarker)
-            done = self._coordination.join_marker(action.cluster_id, FENCE_DEADLINE_SECONDS)
-            self._readers.coordination.wake()
-            return done
-
-        def format_dirs(action: Action) -> Outcome:
-            assert isinstance(action, FormatDirs)
-            done = self._files.format(action.paths, action.cluster_id, FORMAT_DEADLINE_SECONDS)
-            self._readers.log_dirs.wake()
-            return done
-
-        def raise_fence(action: Action) -> Outcome:
-            assert isinstance(action, RaiseFence)
-            if registrations is None:
-                return Outcome(Result.DONE, self._clock.now())
-            return registrations.raise_fence(action.node_id, FENCE_DEADLINE_SECONDS)
-
-        def fence(action: Action) -> Outcome:
-            assert isinstance(action, Fence)
-            assert registrations is not None, "only what registered is fenced"
-            done = registrations.fence(action.expected, FENCE_DEADLINE_SECONDS)
-            self._readers.registration.wake()
-            self._readers.cluster.wake()
-            return done
-
-        return {
-            RecordDesired: record_desired,
-            JoinMarker: join_marker,
-            FormatDirs: format_dirs,
-            RaiseFence: raise_fence,
-            Fence: fence,
-        }
 
     def _policy(self, accept_empty: bool) -> Policy:
         """As the template stands now, our listener with it. Loop thread. Raises UsageError."""

@@ -8,7 +8,7 @@ listener answers `HEALTH_PATHS` alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +21,29 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bubuku import metrics
 from bubuku.core.observation import About, Published
-from bubuku.http import documents
+from bubuku.http import changes, documents
 from bubuku.http.cluster_document import cluster_document
 from bubuku.http.rendering import JSON, NO_STORE, json_response, rendered
 from bubuku.http.safe_to_stop import SAFE_TO_STOP, Ask, answering
 from bubuku.http.status_document import status_document
+from bubuku.http.threads import Threads
+from bubuku.operations import Operations
 
 HEALTH_PATHS = ("/livez", "/readyz", "/health")
 PROBLEM = "application/problem+json"
 
 OK = Response(b'{"status":"ok"}\n', media_type=JSON, headers=NO_STORE)  # sent by any number of requests at once
-TITLES = {400: "bad request", 404: "no such path", 405: "method not allowed"}
+TITLES = {
+    400: "bad request",
+    401: "not authorised",
+    403: "forbidden",
+    404: "no such path",
+    405: "method not allowed",
+    409: "refused as unsafe",
+    413: "too large",
+    504: "timed out",
+}
+PATIENCE: Mapping[str, float] = {SAFE_TO_STOP: 30.0, changes.CHANGES: 30.0}  # seconds: the deadlines of what is asked
 
 
 Probe = Callable[[Published | None, float, float], documents.Problem | None]
@@ -46,6 +58,8 @@ class Source:
     about: About
     started: float
     safe_to_stop: Ask | None = None  # None: this server is not asked for verdicts
+    operations: Operations | None = None  # None: it changes nothing
+    token: str | None = None  # what requests that change something must carry
 
 
 def application(source: Source, health_port: int | None) -> ASGIApp:
@@ -100,8 +114,11 @@ def routes(source: Source) -> list[Route]:
         "/metrics": scrape,
     }
     found = [Route(path, on_loop(handler), methods=["GET"]) for path, handler in table.items()]
+    threads = Threads()
     if source.safe_to_stop is not None:
-        found.append(Route(SAFE_TO_STOP, answering(source.safe_to_stop), methods=["GET"]))
+        found.append(Route(SAFE_TO_STOP, answering(source.safe_to_stop, threads), methods=["GET"]))
+    if source.operations is not None:
+        found += changes.routes(source.operations, changes.Access(source.token), threads)
     return found
 
 

@@ -1,28 +1,23 @@
 """`GET /v1/safe-to-stop?broker=1&broker=2[&accept_unavailable=true]`: may these be stopped, and if not, why.
 
 Caller: `http.app`, on uvicorn's event loop, which never waits here: the cluster is asked in a thread of the question's
-own. Invariant: at most `MOST` such threads; the judge lets one at a time ask the cluster, and ends each by a deadline.
+own (`http.threads`). The judge lets one at a time ask the cluster, and ends each by a deadline.
 """
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future
-from typing import Any, TypedDict
+from collections.abc import Awaitable, Callable
+from typing import TypedDict
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bubuku.core.errors import BubukuError
 from bubuku.core.guard import Verdict
 from bubuku.http.rendering import json_response
+from bubuku.http.threads import Threads
 
 SAFE_TO_STOP = "/v1/safe-to-stop"
-PATIENCE: Mapping[str, float] = {SAFE_TO_STOP: 30.0}  # seconds: the judge's own deadlines, and the answer's way
-MOST = 8  # questions at once, all but one of which wait
 NAMED = 100  # partitions
 LARGEST_ID = 2**31 - 1
 
@@ -79,33 +74,14 @@ def verdict_document(verdict: Verdict) -> VerdictDocument:
     }
 
 
-def answering(ask: Ask) -> Callable[[Request], Awaitable[Response]]:
+def answering(ask: Ask, threads: Threads) -> Callable[[Request], Awaitable[Response]]:
     """The path's handler."""
-    under_way = 0
-
-    def ended(_: Future[Verdict]) -> None:
-        nonlocal under_way
-        with lock:
-            under_way -= 1
 
     async def answer(request: Request) -> Response:
-        nonlocal under_way
         brokers, accept = asked(request)
-        with lock:
-            if under_way >= MOST:
-                raise HTTPException(
-                    503, f"{MOST} such questions are being answered already; ask again in a few seconds"
-                )
-            under_way += 1
-        future = in_thread(lambda: ask(brokers, accept))
-        future.add_done_callback(ended)
-        try:
-            verdict = await asyncio.wrap_future(future)
-        except BubukuError as error:
-            raise HTTPException(error.http_status, str(error)) from error
+        verdict = await threads.run(lambda: ask(brokers, accept))
         return json_response(verdict_document(verdict))
 
-    lock = threading.Lock()
     return answer
 
 
@@ -125,21 +101,3 @@ def asked(request: Request) -> tuple[frozenset[int], bool]:
     if accept not in ("true", "false"):
         raise HTTPException(400, f"accept_unavailable={accept[:100]!r} is neither true nor false")
     return frozenset(map(int, ids)), accept == "true"
-
-
-def in_thread(work: Callable[[], Any]) -> Future[Any]:
-    """A daemon thread, so that the process's end never waits for it. What `work` raises is the future's error."""
-    future: Future[Any] = Future()
-
-    def run() -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            result = work()
-        except Exception as error:  # noqa: BLE001 - the request's boundary is where the future is awaited
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    threading.Thread(target=run, name="safe-to-stop", daemon=True).start()
-    return future

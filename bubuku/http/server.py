@@ -21,9 +21,10 @@ from uvicorn.server import Server
 
 from bubuku.core.errors import UsageError
 from bubuku.core.observation import About, Published
-from bubuku.http.app import Source, application, probes
+from bubuku.http.app import PATIENCE, Source, application, probes
 from bubuku.http.connections import EXCHANGE_SECONDS, HEADER_BYTES, BoundedProtocol, bounded
-from bubuku.http.safe_to_stop import PATIENCE, Ask
+from bubuku.http.safe_to_stop import Ask
+from bubuku.operations import Operations
 
 BACKLOG = 512
 STOP_SECONDS = 3.0
@@ -34,7 +35,8 @@ class HttpServer:
 
     `host`, `port`: the API's listener; port 0 takes a free one. `health_port`: None for no health listener.
     `now`: the same monotonic clock, seconds, as the supervisor's. `exchange_seconds`: the time that a client has for a
-    request and its answer. `safe_to_stop`: who judges (asked in threads of its own); None: nobody here.
+    request and its answer. `safe_to_stop`: who judges, `operations`: who takes requests that change
+    something, if they carry `token` (asked in threads of their own); None: nobody here.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class HttpServer:
         health_host: str = "0.0.0.0",
         exchange_seconds: float = EXCHANGE_SECONDS,
         safe_to_stop: Ask | None = None,
+        operations: Operations | None = None,
+        token: str | None = None,
     ) -> None:
         self._api = (host, port)
         self._health = None if health_port is None else (health_host, health_port)
@@ -55,7 +59,7 @@ class HttpServer:
         self._now = now
         self._about = about
         self._exchange_seconds = exchange_seconds
-        self._safe_to_stop = safe_to_stop
+        self._judge, self._operations, self._token = safe_to_stop, operations, token
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
         self.api_address: tuple[str, int] | None = None  # as bound, from `start` on
@@ -72,7 +76,9 @@ class HttpServer:
                 sockets[0].close()
                 raise
             self.health_address = address(sockets[1])
-        source = Source(self._published, self._now, self._about, self._now(), self._safe_to_stop)
+        source = Source(
+            self._published, self._now, self._about, self._now(), self._judge, self._operations, self._token
+        )
         health_port = None if self.health_address is None else self.health_address[1]
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a client's faults are not the operator's
         self._server = Server(

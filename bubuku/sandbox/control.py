@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from bubuku.core.errors import TimedOutError, UnavailableError, UsageError
-from bubuku.core.model import ProcessId
+from bubuku.core.shared import ProcessId
 from bubuku.sandbox import files, running, runtimes
 from bubuku.sandbox.keeper import clean_environment
 from bubuku.sandbox.layout import Layout, Options, check_ports, load, plan, save

@@ -29,7 +29,7 @@ from typing import IO
 from bubuku.adapters.process import boot_id, identify
 from bubuku.config.environment import CONFIG_VARIABLE, VARIABLES
 from bubuku.core.errors import BubukuError
-from bubuku.core.model import ProcessId
+from bubuku.core.shared import ProcessId
 from bubuku.sandbox import running
 from bubuku.sandbox.layout import Layout, Node, load
 from bubuku.sandbox.processes import alive

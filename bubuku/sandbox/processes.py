@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import psutil
 
 from bubuku.adapters.process import identify
-from bubuku.core.model import ProcessId
+from bubuku.core.shared import ProcessId
 
 KILL_DEADLINE_SECONDS = 10.0
 

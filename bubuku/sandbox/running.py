@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bubuku.adapters.process import boot_id
-from bubuku.core.model import ProcessId
+from bubuku.core.shared import ProcessId
 from bubuku.sandbox.layout import Node
 from bubuku.sandbox.processes import alive
 

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 import requests
 
-from bubuku.core.model import ProcessId
+from bubuku.core.shared import ProcessId
 from bubuku.sandbox import running
 from bubuku.sandbox.layout import Layout, Node
 from bubuku.sandbox.processes import with_arguments

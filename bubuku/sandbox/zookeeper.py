@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bubuku.adapters.process import identify
 from bubuku.core.errors import BubukuError, UnavailableError
-from bubuku.core.model import ProcessId
+from bubuku.core.shared import ProcessId
 from bubuku.sandbox.processes import stop
 from bubuku.sandbox.runtimes import java_command, zookeeper_libs
 from bubuku.sandbox.waiting import wait_until

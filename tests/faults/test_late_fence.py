@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from bubuku.core.model import ProcessId
+from bubuku.core.shared import ProcessId
 from bubuku.sandbox.processes import send
 from tests.faults.modes import combined_mode, kraft_mode, zookeeper_mode
 from tests.support.cluster import RealCluster

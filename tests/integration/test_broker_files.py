@@ -11,8 +11,9 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from bubuku.adapters.broker_files import BrokerFiles, BrokerFilesSettings
 from bubuku.core.actions import Result
-from bubuku.core.model import LogView, Mode, ProcessId, Role
+from bubuku.core.model import LogView, Mode, Role
 from bubuku.core.reasons import Reason
+from bubuku.core.shared import ProcessId
 from tests.support.kafka_servers import HOST, KafkaCluster, KafkaServer
 from tests.support.wait import wait_for
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from tests.model import permit_model as model
 from tests.model.permit_model import State, Variant
 
-
 SOUND = Variant()
 
 

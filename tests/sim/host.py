@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from bubuku.core.model import LogDir, ProcessId, Record
+from bubuku.core.model import LogDir, Record
+from bubuku.core.shared import ProcessId
 
 if TYPE_CHECKING:
     from tests.sim.kafka_process import KafkaProcess

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from bubuku.core.model import Mode, ProcessId
+from bubuku.core.model import Mode
 from bubuku.core.reasons import Reason
+from bubuku.core.shared import ProcessId
 from tests.sim.events import Ended
 from tests.sim.zookeeper import Session
 

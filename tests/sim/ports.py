@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from bubuku.core.actions import Outcome, Result
 from bubuku.core.errors import UnavailableError, UsageError
-from bubuku.core.model import Exit, ForeignProcess, LogDir, LogView, ProcessId, ProcessView, Record
+from bubuku.core.model import Exit, ForeignProcess, LogDir, LogView, ProcessView, Record
+from bubuku.core.shared import ProcessId
 from tests.sim.events import Signalled, Started
 from tests.sim.host import Host, KafkaLog
 from tests.sim.kafka_process import KafkaProcess

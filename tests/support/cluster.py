@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import requests
 
-from bubuku.core.model import ProcessId
+from bubuku.core.shared import ProcessId
 from bubuku.sandbox import files, layout, running
 from bubuku.sandbox.keeper import spawn_daemon
 from bubuku.sandbox.layout import Layout, Options

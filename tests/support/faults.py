@@ -24,7 +24,8 @@ from benchmarks.workload import Result, Workload
 from bubuku.adapters.kafka import KafkaAdmin
 from bubuku.adapters.process import identify
 from bubuku.core.errors import UnavailableError
-from bubuku.core.model import Cluster, Mode, ProcessId
+from bubuku.core.model import Cluster, Mode
+from bubuku.core.shared import ProcessId
 from bubuku.sandbox import files
 from bubuku.sandbox.layout import Node, Options
 from bubuku.sandbox.processes import alive

@@ -27,7 +27,6 @@ from bubuku.core.model import (
     LogView,
     Mode,
     Partition,
-    ProcessId,
     ProcessView,
     Record,
     Registration,
@@ -35,6 +34,7 @@ from bubuku.core.model import (
     Role,
 )
 from bubuku.core.observation import Observation, Policy
+from bubuku.core.shared import ProcessId
 
 T = TypeVar("T")
 NOW = 1000.0
@@ -121,6 +121,7 @@ def observe(**changes: Any) -> Observation:
     """Nothing runs, nothing ever did in this daemon's life, and nothing stands in the way but the fence's raise."""
     usual = Observation(
         now=NOW,
+        wall=0.0,
         record=record(),
         process=ProcessView(),
         settings_digest="d1",

@@ -22,7 +22,6 @@ from bubuku.core.model import (
     Member,
     Mode,
     Partition,
-    ProcessId,
     ProcessView,
     Record,
     Registration,
@@ -30,6 +29,7 @@ from bubuku.core.model import (
 )
 from bubuku.core.observation import About, Decision, Event, Observation, Published
 from bubuku.core.reasons import Reason
+from bubuku.core.shared import ProcessId
 
 NOW = 1_000.0
 EPOCH = 1_700_000_000.0
@@ -112,6 +112,7 @@ def observation(**changes: Any) -> Observation:
     own = Registration(1, ("kafka-1.example:9092",), czxid=77, owner=0x2000, content='{"port":9092}')
     usual = Observation(
         now=NOW,
+        wall=0.0,
         record=Record(instance=INSTANCE, node_id=1, cluster_id=CLUSTER_ID, process=identity),
         process=ProcessView(identity=identity, started_at=NOW - 120),
         settings_digest="digest",

@@ -18,7 +18,8 @@ import pytest
 from bubuku.adapters.broker_files import BrokerFiles, BrokerFilesSettings, dirs, foreign
 from bubuku.core.actions import Result
 from bubuku.core.errors import UnavailableError, UsageError
-from bubuku.core.model import ForeignProcess, Mode, ProcessId, Role
+from bubuku.core.model import ForeignProcess, Mode, Role
+from bubuku.core.shared import ProcessId
 from tests.support.wait import wait_for
 
 

@@ -12,9 +12,10 @@ import httpx
 import pytest
 from starlette.types import ASGIApp
 
-from bubuku.core.model import BrokerState, ClusterView, Exit, ProcessId, ProcessView, RegistrationView
+from bubuku.core.model import BrokerState, ClusterView, Exit, ProcessView, RegistrationView
 from bubuku.core.observation import Decision, Published
 from bubuku.core.reasons import EXPLANATIONS, Reason
+from bubuku.core.shared import ProcessId
 from bubuku.http.app import Source, application
 from tests.support import published as make
 

@@ -16,7 +16,7 @@ import pytest
 from bubuku.adapters import process as adapter
 from bubuku.adapters.process import KafkaProcess, LaunchSettings, identify
 from bubuku.core.errors import UnavailableError
-from bubuku.core.model import ProcessId
+from bubuku.core.shared import ProcessId
 from tests.support.wait import wait_for
 
 # its first thread ends, another one goes on: as of a Kafka that was killed while a thread waits for a sick disk

@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 
 from bubuku.core.errors import UnavailableError
-from bubuku.core.model import Cluster, CoordinationView, LogView, Member, ProcessId
+from bubuku.core.model import Cluster, CoordinationView, LogView, Member
+from bubuku.core.shared import ProcessId
 from bubuku.daemon.readings import ReaderThreads, unsettled
 from bubuku.readers import Reader
 from tests.support import published as make

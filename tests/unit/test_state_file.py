@@ -12,7 +12,8 @@ import pytest
 
 from bubuku.adapters.state_file import JsonStateFile
 from bubuku.core.errors import RefusedError, UnavailableError
-from bubuku.core.model import ProcessId, Record, Registration
+from bubuku.core.model import Record, Registration
+from bubuku.core.shared import ProcessId
 
 FULL = Record(
     "instance-1",

@@ -19,7 +19,8 @@ from bubuku.adapters.broker_files.tail import LogTail
 from bubuku.core import properties
 from bubuku.core.actions import Outcome
 from bubuku.core.errors import UsageError
-from bubuku.core.model import ForeignProcess, LogDir, LogView, Mode, ProcessId, Role
+from bubuku.core.model import ForeignProcess, LogDir, LogView, Mode, Role
+from bubuku.core.shared import ProcessId
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bubuku.core.model import ForeignProcess, ProcessId
+from bubuku.core.model import ForeignProcess
 from bubuku.core.properties import Listener
+from bubuku.core.shared import ProcessId
 
 LOCK_NAME = ".lock"
 MAIN_CLASS = "kafka.Kafka"

@@ -16,7 +16,7 @@ from kafka.protocol.metadata import ApiVersionsRequest
 
 from bubuku.adapters.kafka.evidence import Question, gather
 from bubuku.adapters.kafka.link import ClientSettings, Link, RefusedClientError
-from bubuku.adapters.kafka.messages import DESCRIBE_QUORUM, Metadata, decode_partitions
+from bubuku.adapters.kafka.messages import DESCRIBE_QUORUM, Metadata, decode_partitions, elect_request
 from bubuku.adapters.kafka.servers import Servers
 from bubuku.core.errors import TimedOutError, UnavailableError
 from bubuku.core.guard import Evidence
@@ -97,6 +97,19 @@ class KafkaAdmin:
         """See `ports.Kafka.evidence`."""
         question = Question(stopping, permitted, cluster_id)
         return gather(self._servers.candidates(None), self._settings, question, self._partitions, deadline_seconds)
+
+    def elect_preferred(self, partitions: Sequence[tuple[str, int]], deadline_seconds: float) -> None:
+        """See `ports.Kafka.elect_preferred`. In ZooKeeper mode the controller itself is asked."""
+        if not partitions:
+            return
+        until = time.monotonic() + deadline_seconds
+        server, metadata = self._servers.metadata(None, until, all_topics=False)
+        controller = next((b for b in metadata.brokers if b.node_id == metadata.controller_id), None)
+        if controller is not None:
+            server = f"{controller.host}:{controller.port}"
+        answer = self._servers.link(server).ask(elect_request(partitions, deadline_seconds), until)
+        if answer.error_code != 0:
+            raise UnavailableError(f"Kafka at {server} refuses the election of preferred leaders ({answer.error_code})")
 
     def close(self) -> None:
         self._servers.close()

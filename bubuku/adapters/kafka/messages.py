@@ -8,11 +8,12 @@ Metadata is always asked in version 11, which Kafka 2.8 to 4.x all speak, so tha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any
 
-from kafka.protocol.admin import DescribeQuorumRequest
+from kafka.protocol.admin import DescribeQuorumRequest, ElectLeadersRequest
 from kafka.protocol.api_header import RequestHeader
 from kafka.protocol.api_message import ApiMessage
 from kafka.protocol.metadata import MetadataRequest, MetadataResponse
@@ -176,3 +177,12 @@ def quorum_request() -> Any:
         partitions=[DescribeQuorumRequest.TopicData.PartitionData(partition_index=0)],
     )
     return DescribeQuorumRequest(topics=[topic])
+
+
+def elect_request(partitions: Iterable[tuple[str, int]], timeout_seconds: float) -> Any:
+    """ElectLeaders of the preferred replicas of ("topic", number)s."""
+    by_topic: dict[str, list[int]] = {}
+    for topic, partition in partitions:
+        by_topic.setdefault(topic, []).append(partition)
+    rows = [ElectLeadersRequest.TopicPartitions(topic=t, partitions=numbers) for t, numbers in by_topic.items()]
+    return ElectLeadersRequest(election_type=0, topic_partitions=rows, timeout_ms=int(timeout_seconds * 1000))

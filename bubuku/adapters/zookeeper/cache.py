@@ -24,12 +24,13 @@ class Node:
     version: int
     czxid: int
     owner: int  # ephemeralOwner: the session that holds it, 0 for a persistent node
+    modified_epoch: float = 0.0  # by ZooKeeper's clock
 
     @classmethod
     def of(cls, answer: Any) -> Node:
         """From kazoo's (data, stat)."""
         data, stat = answer
-        return cls(data, stat.version, stat.czxid, stat.ephemeralOwner)
+        return cls(data, stat.version, stat.czxid, stat.ephemeralOwner, stat.mtime / 1000)
 
 
 class WatchedNodes:

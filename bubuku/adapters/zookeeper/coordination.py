@@ -17,6 +17,9 @@ from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError
 
 from bubuku.adapters.zookeeper import documents
 from bubuku.adapters.zookeeper.cache import Node, WatchedNodes
+from bubuku.adapters.zookeeper.changes import ZooKeeperChanges
+from bubuku.adapters.zookeeper.nodes import ended, outcome
+from bubuku.adapters.zookeeper.permit import ZooKeeperPermits
 from bubuku.adapters.zookeeper.session import ConnectionState, Session
 from bubuku.core.actions import Outcome, Result
 from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError
@@ -32,6 +35,8 @@ class ZooKeeperCoordination:
     def __init__(self, session: Session, on_change: Callable[[], None] | None = None) -> None:
         self._session = session
         self._cache = WatchedNodes(session, on_change)
+        self.permits = ZooKeeperPermits(session, self._cache)
+        self.changes = ZooKeeperChanges(session, self._cache)
         self._view = CoordinationView(connected=False)
         self._view_key: tuple[int, int | None, int | None] | None = None
 
@@ -89,13 +94,11 @@ class ZooKeeperCoordination:
 
     def record_desired(self, node_id: int, desired: Desired, deadline_seconds: float) -> Outcome:
         """Write `desired/<node id>` by compare-and-set; fields of newer versions are kept."""
-        begun = time.monotonic()
-        return _outcome(begun, lambda: self._record_desired(node_id, desired, begun + deadline_seconds))
+        return outcome(deadline_seconds, lambda until: self._record_desired(node_id, desired, until))
 
     def join_marker(self, cluster_id: str | None, deadline_seconds: float) -> Outcome:
         """Create the marker if there is none. DONE with its UUID in `data` where it stands for our cluster."""
-        begun = time.monotonic()
-        return _outcome(begun, lambda: self._join_marker(cluster_id, begun + deadline_seconds))
+        return outcome(deadline_seconds, lambda until: self._join_marker(cluster_id, until))
 
     def _path(self, *parts: str | int) -> str:
         return self._session.path("bubuku", "v2", *parts)
@@ -134,6 +137,7 @@ class ZooKeeperCoordination:
         marker = None if marker_node is None else documents.parse_marker(marker_node.data)
         desired_node = None if desired_path is None else nodes[desired_path]
         desired = None if desired_node is None else documents.parse_desired(desired_node.data)
+        maintenance, changes = self.changes.read(until)
         return CoordinationView(
             connected=True,
             session_id=session_id,
@@ -146,6 +150,9 @@ class ZooKeeperCoordination:
             marker_cluster_id=None if marker is None else marker[1],
             marker_read=marker_node is None or marker is not None,
             predecessor_v1=self._predecessor(until),
+            permit=self.permits.read(until),
+            maintenance=maintenance,
+            changes=changes,
         )
 
     def _predecessor(self, until: float) -> bool:
@@ -194,14 +201,14 @@ class ZooKeeperCoordination:
                 continue
             self._cache.forget(path)
             return outcome
-        return _ended(Result.FAILED, f"{path} kept changing while it was written")
+        return ended(Result.FAILED, f"{path} kept changing while it was written")
 
     def _write_desired(self, path: str, desired: Desired, until: float) -> Outcome:
         answer = self._session.gather({path: lambda c: c.get_async(path)}, until, f"reading {path}")[path]
         node = None if answer is None else Node.of(answer)
         before = {} if node is None else documents.decode(node.data)
         if before is None:
-            return _ended(Result.FAILED, f"{path} is not JSON: mend or delete it")
+            return ended(Result.FAILED, f"{path} is not JSON: mend or delete it")
         body = documents.desired_document(desired, before)
         if node is None:
             self._session.ensure(self._path("desired"), until)
@@ -209,7 +216,7 @@ class ZooKeeperCoordination:
         elif node.data != body:
             version = node.version
             self._call(lambda c: c.set_async(path, body, version), until, f"writing {path}")
-        return _ended(Result.DONE)
+        return ended(Result.DONE)
 
     def _join_marker(self, cluster_id: str | None, until: float) -> Outcome:
         path = self._path("marker")
@@ -222,17 +229,17 @@ class ZooKeeperCoordination:
             return self._existing_marker(path, cluster_id, until)
         finally:
             self._cache.forget(path)
-        return _ended(Result.DONE, data={"marker": own, "cluster_id": cluster_id, "created": True})
+        return ended(Result.DONE, data={"marker": own, "cluster_id": cluster_id, "created": True})
 
     def _existing_marker(self, path: str, cluster_id: str | None, until: float) -> Outcome:
         node = Node.of(self._call(lambda c: c.get_async(path), until, f"reading {path}"))
         marker = documents.parse_marker(node.data)
         if marker is None:
-            return _ended(Result.REFUSED, f"{path} cannot be read: mend it, or correct the ZooKeeper address")
+            return ended(Result.REFUSED, f"{path} cannot be read: mend it, or correct the ZooKeeper address")
         found, theirs = marker
         if theirs is not None and cluster_id is not None and theirs != cluster_id:
-            return _ended(Result.REFUSED, f"{path} is of Kafka cluster {theirs}, not {cluster_id}: correct the address")
-        return _ended(Result.DONE, data={"marker": found, "cluster_id": theirs, "created": False})
+            return ended(Result.REFUSED, f"{path} is of Kafka cluster {theirs}, not {cluster_id}: correct the address")
+        return ended(Result.DONE, data={"marker": found, "cluster_id": theirs, "created": False})
 
 
 def _owner(members: dict[int, Member | None], node_id: int | None) -> str | None:
@@ -241,20 +248,3 @@ def _owner(members: dict[int, Member | None], node_id: int | None) -> str | None
         return None
     member = members[node_id]
     return "?" if member is None else member.instance
-
-
-def _ended(result: Result, detail: str = "", data: dict[str, object] | None = None) -> Outcome:
-    return Outcome(result, 0.0, None, detail, data)
-
-
-def _outcome(begun: float, act: Callable[[], Outcome]) -> Outcome:
-    """Run a write and say what became of it; no reply means that it may have happened."""
-    try:
-        found = act()
-    except TimedOutError as error:
-        found = _ended(Result.UNKNOWN, str(error))
-    except UnavailableError as error:
-        found = _ended(Result.FAILED, str(error))
-    except NoNodeError as error:
-        found = _ended(Result.FAILED, f"a node vanished while it was read: {error!r}")
-    return replace(found, begun=begun, ended=time.monotonic())

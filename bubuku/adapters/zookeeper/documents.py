@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from bubuku.core.model import Desired, Member
+from bubuku.core.shared import Change, ChangeState, Entry, Maintenance, Permit
 
 SCHEMA = 1
 
@@ -95,6 +96,96 @@ def parse_marker(data: bytes) -> tuple[str, str | None] | None:
     if found is None or not isinstance(found.get("uuid"), str) or not found["uuid"]:
         return None
     return found["uuid"], _optional_text(found, "cluster_id")
+
+
+def permit_document(before: Mapping[str, Any], node_id: int, entry: Entry | None) -> bytes:
+    """The permit with one entry set, or taken out; what stands in it of others is kept as it is, whoever wrote it."""
+    entries = dict(before.get("entries") or {})
+    if entry is None:
+        entries.pop(str(node_id), None)
+    else:
+        entries[str(node_id)] = asdict(entry)
+    return encode({**before, "entries": entries})
+
+
+def parse_permit(data: bytes, version: int) -> Permit | None:
+    """None where it cannot be read whole: an entry that was overlooked would be a broker stopped beside another."""
+    found = decode(data)
+    entries = {} if found is None else found.get("entries", {})
+    if found is None or not isinstance(entries, dict):
+        return None
+    parsed: dict[int, Entry] = {}
+    for name, entry in entries.items():
+        if not name.isdecimal() or not isinstance(entry, dict):
+            return None
+        parsed[int(name)] = Entry(
+            token=_text(entry, "token", "?"),
+            host=_text(entry, "host", "?"),
+            since_epoch=_number(entry, "since_epoch"),
+            working=entry.get("working") is not False,
+            change=_optional_text(entry, "change"),
+            why=_text(entry, "why", ""),
+        )
+    return Permit(version, parsed)
+
+
+def maintenance_document(on: bool, by: str, text: str | None, for_seconds: float | None) -> bytes:
+    return encode({"on": on, "by": by, "text": text, "for_seconds": for_seconds})
+
+
+def parse_maintenance(data: bytes, version: int, modified_epoch: float) -> Maintenance:
+    """What cannot be read counts as hands off."""
+    found = decode(data)
+    if found is None:
+        return Maintenance(version, on=True, text="its document cannot be read", since_epoch=modified_epoch)
+    seconds = found.get("for_seconds")
+    lasts = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    return Maintenance(
+        version=version,
+        on=found.get("on") is not False,
+        by=_text(found, "by", "?"),
+        text=_optional_text(found, "text"),
+        since_epoch=modified_epoch,
+        until_epoch=modified_epoch + _number(found, "for_seconds") if lasts else None,
+    )
+
+
+def change_document(change: Change) -> bytes:
+    fields = asdict(change)
+    for name in ("sequence", "version", "schema"):  # the node's own name and version, and what `encode` adds
+        fields.pop(name)
+    return encode(fields)
+
+
+def parse_change(sequence: int, data: bytes, version: int) -> Change | None:
+    """None where it is not a change's document."""
+    found = decode(data)
+    if found is None or not isinstance(found.get("uuid"), str) or not _is_int(found.get("node_id")):
+        return None
+    try:
+        state = ChangeState(_text(found, "state", ""))
+    except ValueError:
+        return None
+    ended = found.get("ended_epoch")
+    return Change(
+        sequence=sequence,
+        uuid=found["uuid"],
+        kind=_text(found, "kind", "?"),
+        node_id=found["node_id"],
+        state=state,
+        asked_by=_text(found, "asked_by", "?"),
+        asked_epoch=_number(found, "asked_epoch"),
+        text=_optional_text(found, "text"),
+        accept_unavailable=found.get("accept_unavailable") is True,
+        owner=_optional_text(found, "owner"),
+        epoch=_optional_int(found, "epoch") or 0,
+        phase=_text(found, "phase", ""),
+        sentence=_text(found, "sentence", ""),
+        cancel=found.get("cancel") is True,
+        ended_epoch=_number(found, "ended_epoch") if ended is not None else None,
+        schema=_optional_int(found, "schema") or SCHEMA,
+        version=version,
+    )
 
 
 def parse_endpoints(content: str) -> tuple[str, ...]:

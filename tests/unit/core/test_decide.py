@@ -18,14 +18,7 @@ from bubuku.core.decide import back_off_seconds, check, decide
 from bubuku.core.errors import InvariantError
 from bubuku.core.lifecycle import FOLLOWS
 from bubuku.core.memory import Memory
-from bubuku.core.model import (
-    BrokerState,
-    Exit,
-    LogView,
-    ProcessView,
-    Record,
-    RegistrationView,
-)
+from bubuku.core.model import BrokerState, Exit, LogView, ProcessView, Record, RegistrationView
 from bubuku.core.observation import Decision, Observation
 from bubuku.core.reasons import Reason
 from tests.support.observations import (

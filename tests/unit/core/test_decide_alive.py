@@ -22,12 +22,7 @@ from bubuku.core.actions import (
 )
 from bubuku.core.decide import decide
 from bubuku.core.memory import Memory
-from bubuku.core.model import (
-    BrokerState,
-    Desired,
-    Record,
-    RegistrationView,
-)
+from bubuku.core.model import BrokerState, Desired, Record, RegistrationView
 from bubuku.core.observation import Decision
 from bubuku.core.reasons import Reason
 from tests.support.observations import (

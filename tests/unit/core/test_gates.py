@@ -11,7 +11,16 @@ from bubuku.core import gates
 from bubuku.core.actions import AdoptBroker, FormatDirs, MarkDirs, Outcome, Remember, Result
 from bubuku.core.case import NEVER, Case, Gate, Stop
 from bubuku.core.memory import Memory
-from bubuku.core.model import BrokerState, Desired, LogView, ProcessView, Record, Registration, RegistrationView, Role
+from bubuku.core.model import (
+    BrokerState,
+    Desired,
+    LogView,
+    ProcessView,
+    Record,
+    Registration,
+    RegistrationView,
+    Role,
+)
 from bubuku.core.observation import Observation, Policy
 from bubuku.core.reasons import Reason
 from tests.support.observations import (
@@ -66,7 +75,7 @@ def test_the_gates_that_hold_come_before_the_fence_and_those_that_wait_after_it(
     names = [gate.__name__ for gate in gates.GATES]
     at = names.index("fence")
     before = {"settings", "executable", "readings", "other_process", "same_broker", "same_meeting_place"}
-    assert before | {"lasting_failure"} == set(names[:at])
+    assert before | {"lasting_failure", "hands_off"} == set(names[:at])
     assert names[-1] == "fence_raised"  # nothing may come between the raise and the start
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from bubuku.adapters.process import identify
-from bubuku.core.model import ProcessId
+from bubuku.core.shared import ProcessId
 from bubuku.sandbox.processes import alive, send, stop, wait_gone, with_arguments
 
 STUBBORN = (

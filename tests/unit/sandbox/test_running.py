@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bubuku.adapters.process import identify
-from bubuku.core.model import ProcessId
+from bubuku.core.shared import ProcessId
 from bubuku.sandbox.keeper import Watch, clean_environment
 from bubuku.sandbox.layout import Layout, Node, Options
 from bubuku.sandbox.running import Running, distinct, lock, read, recorded_kafka, write

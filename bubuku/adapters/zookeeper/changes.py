@@ -1,0 +1,148 @@
+"""`ports.Changes` on ZooKeeper: the changes' documents and maintenance, each write one compare-and-set.
+
+Callers: `read` the reader thread; `write` an effects thread; the rest are requests. Invariants: a document is written
+only over the version that was read; an ended change moves to `history` in one transaction, and the newest `HISTORY`
+stay there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from kazoo.exceptions import BadVersionError, NoNodeError
+
+from bubuku.adapters.zookeeper import documents
+from bubuku.adapters.zookeeper.cache import Node, WatchedNodes
+from bubuku.adapters.zookeeper.nodes import CONFLICTS, TRIES, Nodes, ended, outcome
+from bubuku.adapters.zookeeper.session import Session
+from bubuku.core.actions import Outcome, Result
+from bubuku.core.errors import UnavailableError, UsageError
+from bubuku.core.shared import Change, Maintenance
+
+HISTORY = 500
+
+
+class ZooKeeperChanges:
+    def __init__(self, session: Session, cache: WatchedNodes) -> None:
+        self._nodes = Nodes(session)
+        self._cache = cache
+
+    def read(self, until: float) -> tuple[Maintenance, tuple[Change, ...]]:
+        """(maintenance, the open changes in the order of their sequence)."""
+        path, folder = self._nodes.path("maintenance"), self._nodes.path("changes")
+        names = [name for name in self._cache.children(folder, until) if name.isdecimal()]
+        found = self._cache.nodes([path, *(f"{folder}/{name}" for name in names)], until)
+        node = found.pop(path)
+        maintenance = (
+            Maintenance(-1)
+            if node is None
+            else documents.parse_maintenance(node.data, node.version, node.modified_epoch)
+        )
+        return maintenance, tuple(sorted(_parsed(found), key=lambda c: c.sequence))
+
+    def write(self, change: Change, deadline_seconds: float) -> Outcome:
+        """The document over its version; REFUSED where another one stands. An ended one moves to the history."""
+        return outcome(deadline_seconds, lambda until: self._write(change, until))
+
+    def create(self, changes: Sequence[Change], deadline_seconds: float) -> tuple[Change, ...]:
+        """All of them, in one transaction, with the sequences that ZooKeeper gave them."""
+        until, folder = time.monotonic() + deadline_seconds, self._nodes.path("changes")
+        self._nodes.ensure(folder, until)
+
+        def send(client: Any) -> Any:
+            transaction = client.transaction()
+            for change in changes:
+                transaction.create(f"{folder}/", documents.change_document(change), sequence=True)
+            return transaction.commit_async()
+
+        answers = self._nodes.call(send, until, "asking for changes")
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise UnavailableError(f"ZooKeeper refused the change: {answer!r}")
+        return tuple(replace(c, sequence=int(path.rsplit("/", 1)[1])) for c, path in zip(changes, answers, strict=True))
+
+    def cancel(self, sequence: int, deadline_seconds: float) -> Change:
+        """Ask for its end. Raises UsageError where there is no such open change."""
+        until, path = time.monotonic() + deadline_seconds, self._nodes.path("changes", f"{sequence:010d}")
+        for _ in range(TRIES):
+            node = self._nodes.get(path, until)
+            change = None if node is None else documents.parse_change(sequence, node.data, node.version)
+            if change is None:
+                raise UsageError(f"there is no open change {sequence}; see: bubuku-cli changes list")
+            asked = replace(change, cancel=True)
+            try:
+                self._nodes.write(path, documents.change_document(asked), change.version, until)
+            except CONFLICTS:
+                continue
+            return asked
+        raise UnavailableError(f"change {sequence} kept changing while it was cancelled; ask again")
+
+    def ended(self, most: int, deadline_seconds: float) -> tuple[Change, ...]:
+        """The changes that ended last, the newest first."""
+        until, folder = time.monotonic() + deadline_seconds, self._nodes.path("history")
+        newest = self._nodes.children(folder, until)[-most:] if most > 0 else []
+        found = self._nodes.all([f"{folder}/{name}" for name in newest], until)
+        return tuple(sorted(_parsed(found), key=lambda c: -c.sequence))
+
+    def set_maintenance(
+        self, on: bool, by: str, text: str | None, for_seconds: float | None, deadline_seconds: float
+    ) -> None:
+        until = time.monotonic() + deadline_seconds
+        path, body = self._nodes.path("maintenance"), documents.maintenance_document(on, by, text, for_seconds)
+        for _ in range(TRIES):
+            node = self._nodes.get(path, until)
+            try:
+                self._nodes.write(path, body, None if node is None else node.version, until)
+            except CONFLICTS:
+                continue
+            return
+        raise UnavailableError(f"{path} kept changing while it was written; ask again")
+
+    def _write(self, change: Change, until: float) -> Outcome:
+        path, body = self._nodes.path("changes", f"{change.sequence:010d}"), documents.change_document(change)
+        try:
+            if change.state.is_open:
+                self._nodes.write(path, body, change.version, until)
+            else:
+                self._end(path, self._nodes.path("history", f"{change.sequence:010d}"), body, change.version, until)
+        except CONFLICTS:
+            return ended(Result.REFUSED, "its document has changed meanwhile")
+        finally:
+            self._cache.forget(path)
+        return ended(Result.DONE)
+
+    def _end(self, path: str, history: str, body: bytes, version: int, until: float) -> None:
+        self._nodes.ensure(self._nodes.path("history"), until)
+
+        def send(client: Any) -> Any:
+            transaction = client.transaction()
+            transaction.delete(path, version)
+            transaction.create(history, body)
+            return transaction.commit_async()
+
+        for answer in self._nodes.call(send, until, f"ending {path}"):
+            if isinstance(answer, Exception):
+                raise BadVersionError
+        self._prune(until)
+
+    def _prune(self, until: float) -> None:
+        folder = self._nodes.path("history")
+        for name in self._nodes.children(folder, until)[:-HISTORY]:
+            path = f"{folder}/{name}"
+            try:
+                self._nodes.call(lambda c, path=path: c.delete_async(path), until, "pruning the history")  # type: ignore[misc]
+            except NoNodeError:
+                continue
+
+
+def _parsed(nodes: Mapping[str, Node | None]) -> list[Change]:
+    """Those of the documents that can be read."""
+    found = (
+        documents.parse_change(int(path.rsplit("/", 1)[1]), node.data, node.version)
+        for path, node in nodes.items()
+        if node is not None
+    )
+    return [change for change in found if change is not None]

@@ -1,0 +1,180 @@
+"""The permit's facts about our own broker, each drawn once from what a cycle sees. Pure.
+
+Called by `core.stopping`. Invariants: a fact that rests on metadata rests on metadata begun after what it is about; of
+the permit nothing is known while a write of ours, or of our predecessor, has no known outcome.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bubuku.core import permit
+from bubuku.core.actions import (
+    DropPermit,
+    ElectPreferred,
+    Judge,
+    Outcome,
+    RestPermit,
+    Result,
+    SendStop,
+    SettlePermit,
+    TakePermit,
+)
+from bubuku.core.guard import Verdict
+from bubuku.core.memory import Memory
+from bubuku.core.model import BrokerState, CoordinationView, Partition
+from bubuku.core.observation import Observation, Policy
+from bubuku.core.permit import VERDICT_SECONDS, Facts
+from bubuku.core.reasons import Reason
+from bubuku.core.shared import Permit, Stop
+
+NO_LASTS_SECONDS = 5.0  # so often the guard is asked again by a stop that it refuses
+WRITES: tuple[type, ...] = (TakePermit, DropPermit, RestPermit)
+_NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Who wants our broker stopped. `token` names this stop, and is the same however often it is asked."""
+
+    token: str
+    change: str | None
+    why: Reason
+    stay_down: bool
+    accept_unavailable: bool
+
+
+def remember(memory: Memory, obs: Observation, node_id: int, state: BrokerState) -> Memory:
+    """What is counted from cycle to cycle: since when the broker is back, when SIGTERM was sent."""
+    stop = obs.record.stop
+    if stop is None:
+        return replace(memory, noted=None, signalled_at=None, back_since=None)
+    if _sent(obs, stop) and memory.signalled_at is None:
+        memory = replace(memory, signalled_at=obs.now)
+    is_back = state is BrokerState.SERVING and _is_new(obs, stop) and not behind(memory, obs, stop, node_id)
+    if not is_back:
+        return replace(memory, back_since=None)
+    return memory if memory.back_since is not None else replace(memory, back_since=obs.now)
+
+
+def behind(memory: Memory, obs: Observation, stop: Stop, node_id: int) -> tuple[str, ...] | None:
+    """The partitions in whose ISR it was and is not again; None, where that is not known yet, counts as behind.
+
+    Only metadata begun after the new process served counts. A partition that is gone, or moved away, or whose replica
+    here is offline, is not waited for.
+    """
+    view = obs.cluster.value
+    if view is None or memory.served_since is None or obs.cluster.begun < memory.served_since:
+        return ("",)
+    known = {f"{p.topic}-{p.partition}": p for p in view.cluster.partitions}
+    return tuple(name for name in stop.in_sync if _waited_for(known.get(name), node_id))
+
+
+def _waited_for(p: Partition | None, node_id: int) -> bool:
+    return p is not None and node_id in p.replicas and node_id not in p.isr and node_id not in p.offline
+
+
+def _is_new(obs: Observation, stop: Stop) -> bool:
+    """Another process runs than the one that was stopped."""
+    return obs.process.identity is not None and obs.process.identity != stop.process
+
+
+def _sent(obs: Observation, stop: Stop) -> bool:
+    """This daemon has seen that SIGTERM was sent to the process that it was meant for."""
+    outcome = obs.outcomes.get(SendStop)
+    if outcome is None or outcome.result is not Result.DONE or outcome.data is None:
+        return False
+    return stop.process is not None and outcome.data.get("process") == stop.process
+
+
+def draw(policy: Policy, memory: Memory, obs: Observation, node_id: int, want: Want | None) -> Facts:
+    """The permit's facts, each drawn once."""
+    meeting, stop = obs.coordination.value, obs.record.stop
+    found = _known_permit(memory, obs, meeting)
+    entry = None if found is None else found.entries.get(node_id)
+    elsewhere = [] if found is None else [e for n, e in found.entries.items() if n != node_id]
+    running = {kind for kind, outcome in obs.outcomes.items() if outcome.result is Result.RUNNING}
+    maintenance = None if meeting is None else meeting.maintenance
+    return Facts(
+        wanted=want is not None and (stop is None or stop.change == want.change),
+        stay_down=stop is not None and stop.stay_down,
+        maintenance=maintenance is not None and maintenance.holds(obs.wall),
+        permit_known=found is not None,
+        entry=entry is not None,
+        entry_is_recorded=entry is not None and stop is not None and entry.token == stop.token,
+        others_working=any(e.working for e in elsewhere),
+        recorded=stop is not None,
+        intended=stop is not None and stop.intended,
+        same_process=stop is not None and stop.process is not None and stop.process == obs.process.identity,
+        alive=obs.process.identity is not None,
+        verdict=judged(obs, found)[0],
+        judging=Judge in running,
+        taking=bool(running & {*WRITES, SettlePermit}),
+        signalling=SendStop in running,
+        signalled=stop is not None and _sent(obs, stop),
+        back=memory.back_since is not None and _settled_down(policy, memory, obs),
+    )
+
+
+def _settled_down(policy: Policy, memory: Memory, obs: Observation) -> bool:
+    """In its ISRs for the stability window, and the election of preferred leaders was tried since."""
+    stop, since = obs.record.stop, memory.back_since
+    if stop is None or since is None or obs.now - since < policy.stability:
+        return False
+    elected = obs.outcomes.get(ElectPreferred)
+    return elected is not None and elected.begun >= since + policy.stability and elected.result is not Result.RUNNING
+
+
+def _known_permit(memory: Memory, obs: Observation, meeting: CoordinationView | None) -> Permit | None:
+    """The permit, where nothing that we sent can change it any more behind our back."""
+    if meeting is None or not meeting.connected or meeting.permit is None or meeting.maintenance is None:
+        return None
+    if meeting.predecessor_v1 or obs.record.marker is None or meeting.marker != obs.record.marker:
+        return None
+    if meeting.member_owner != obs.record.instance or needs_settling(memory, obs):
+        return None
+    newest = max((_version(obs.outcomes.get(k)) for k in (*WRITES, SettlePermit)), default=-1)
+    return meeting.permit if meeting.permit.version >= newest else None
+
+
+def _version(outcome: Outcome | None) -> int:
+    found = None if outcome is None or outcome.data is None else outcome.data.get("version")
+    return found if isinstance(found, int) else -1
+
+
+def needs_settling(memory: Memory, obs: Observation) -> bool:
+    """Something was sent, by us or by our predecessor, and what became of it is not known."""
+    settled = obs.outcomes.get(SettlePermit)
+    settled_at = settled.begun if settled is not None and settled.result is Result.DONE else _NEVER
+    for kind in WRITES:
+        outcome = obs.outcomes.get(kind)
+        if outcome is not None and outcome.result is Result.UNKNOWN and (outcome.ended or obs.now) >= settled_at:
+            return True
+    stop = obs.record.stop
+    return stop is not None and memory.noted != stop.token and settled_at == _NEVER
+
+
+def judged(obs: Observation, known: Permit | None) -> tuple[permit.Verdict, str]:
+    """What the guard said of the permit as it is now, and its sentence."""
+    outcome = obs.outcomes.get(Judge)
+    if outcome is None or outcome.result is Result.RUNNING or known is None:
+        return permit.Verdict.NONE, ""
+    age = obs.now - outcome.begun
+    verdict = None if outcome.data is None else outcome.data.get("verdict")
+    if not isinstance(verdict, Verdict):
+        return (permit.Verdict.NO if age < NO_LASTS_SECONDS else permit.Verdict.NONE), outcome.detail
+    if not verdict.allowed:
+        return (permit.Verdict.NO if age < NO_LASTS_SECONDS else permit.Verdict.NONE), verdict.sentence()
+    if age >= VERDICT_SECONDS or not _same_permit(obs, outcome, known):
+        return permit.Verdict.NONE, ""
+    return permit.Verdict.YES, verdict.sentence()
+
+
+def _same_permit(obs: Observation, judged: Outcome, known: Permit) -> bool:
+    """Nobody but ourselves has written since: the permit is the one that was judged, or that with our entry in it."""
+    version = _version(judged)
+    if version == known.version:
+        return True
+    taken = obs.outcomes.get(TakePermit)
+    ours = taken is not None and taken.result is Result.DONE and taken.begun >= judged.begun
+    return ours and _version(taken) == known.version == version + 1

@@ -1,0 +1,289 @@
+"""The deliberate stop of our own broker: what a cycle sees becomes the permit's facts, its move becomes actions. Pure.
+
+Called by `core.decide` in every cycle, whether the broker runs or not. The order of a stop is the table in
+`core.permit`; here is only how a fact is drawn from an observation, and what has to be done for a move.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bubuku.core import change as changes
+from bubuku.core import permit, stop_facts
+from bubuku.core.actions import (
+    Action,
+    DropPermit,
+    ElectPreferred,
+    Judge,
+    KillStuck,
+    Remember,
+    RestPermit,
+    Result,
+    SendStop,
+    SettlePermit,
+    TakePermit,
+    WriteChange,
+)
+from bubuku.core.guard import named
+from bubuku.core.memory import Memory
+from bubuku.core.model import BrokerState, CoordinationView, Record
+from bubuku.core.observation import Observation, Policy, Progress
+from bubuku.core.permit import VERDICT_SECONDS, Facts, Move
+from bubuku.core.shared import Change, ChangeState, Entry, Finished, Stop
+from bubuku.core.stop_facts import Want
+
+WRITE_RETRY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What this cycle makes of it."""
+
+    memory: Memory
+    actions: tuple[Action, ...] = ()
+    progress: Progress | None = None
+
+
+def step(policy: Policy, memory: Memory, obs: Observation, node_id: int | None, state: BrokerState) -> Step:
+    """One move of the permit's protocol, and one write of the change's document. `state`: the broker's, as decided."""
+    meeting = obs.coordination.value
+    if meeting is None or node_id is None:
+        return Step(memory)
+    memory = stop_facts.remember(memory, obs, node_id, state)
+    change = changes.current(meeting.changes, node_id, obs.record)
+    again = _started_again(obs, change)
+    if again is not None:
+        return Step(memory, (Remember(again),))
+    want = _want(obs.record, change)
+    facts = stop_facts.draw(policy, memory, obs, node_id, want)
+    _, move = permit.decide(facts)
+    at = Position(policy, memory, obs, meeting, node_id, want, facts, state)
+    progress = at.progress()
+    memory, acts = at.actions(move)
+    written = _document(obs, at, change, progress)
+    if written is not None:
+        key = (written.uuid, written.version)
+        if memory.change_written != key or obs.now - memory.change_written_at >= WRITE_RETRY_SECONDS:
+            memory = replace(memory, change_written=key, change_written_at=obs.now)
+            acts = (*acts, WriteChange(written))
+    return Step(memory, acts, progress)
+
+
+def _want(record: Record, change: Change | None) -> Want | None:
+    if change is None or not changes.owned(change, record) or change.cancel:
+        return None
+    kind = changes.KINDS[change.kind]
+    if not kind.stops or (record.finished is not None and record.finished.change == change.uuid):
+        return None
+    token = f"{record.instance}:{change.uuid}"
+    return Want(token, change.uuid, kind.why, kind.stays_down, change.accept_unavailable)
+
+
+def _started_again(obs: Observation, change: Change | None) -> Record | None:
+    """The record of a broker that need not stay down any more: a `start` was asked for, or its `stop` was cancelled."""
+    stop = obs.record.stop
+    if stop is None or not stop.stay_down or change is None or not changes.owned(change, obs.record):
+        return None
+    if changes.KINDS[change.kind].stops and not (change.cancel and change.uuid == stop.change):
+        return None
+    return replace(obs.record, stop=replace(stop, stay_down=False, change=change.uuid))
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where the stop stands in this cycle."""
+
+    policy: Policy
+    memory: Memory
+    obs: Observation
+    meeting: CoordinationView
+    node_id: int
+    want: Want | None
+    facts: Facts
+    state: BrokerState
+
+    def actions(self, move: Move) -> tuple[Memory, tuple[Action, ...]]:
+        """What has to be done for the move. Slow actions are not sent twice: the table waits while one is under way."""
+        memory, obs, record = self.memory, self.obs, self.obs.record
+        stop, found = record.stop, self.meeting.permit
+        if not self.facts.permit_known and stop_facts.needs_settling(memory, obs) and self._may_write():
+            return memory, (SettlePermit(),)
+        match move:
+            case Move.NOTE if self.want is not None:
+                want = self.want
+                noted = Stop(
+                    want.token,
+                    want.change,
+                    want.why.value,
+                    obs.process.identity,
+                    want.stay_down,
+                    want.accept_unavailable,
+                )
+                return replace(memory, noted=want.token), (Remember(replace(record, stop=noted)),)
+            case Move.ADOPT if found is not None:
+                entry = found.entries[self.node_id]
+                alive = obs.process.identity
+                adopted = Stop(entry.token, entry.change, entry.why, alive, stay_down=not entry.working, intended=True)
+                # nothing that we sent is on its way: it is the permit that told us
+                memory = replace(memory, noted=entry.token)
+                return memory, (Remember(replace(record, stop=adopted, stop_intent=alive is not None)),)
+            case Move.JUDGE if found is not None:
+                permitted = frozenset(found.entries) - {self.node_id}
+                accept = (
+                    stop.accept_unavailable if stop is not None else bool(self.want and self.want.accept_unavailable)
+                )
+                return memory, (Judge(self.node_id, permitted, found.version, accept),)
+            case Move.TAKE if found is not None and stop is not None and self.meeting.maintenance is not None:
+                entry = Entry(stop.token, self.policy.host, obs.wall, change=stop.change, why=stop.why)
+                return memory, (TakePermit(self.node_id, entry, found.version, self.meeting.maintenance.version),)
+            case Move.INTEND if stop is not None:
+                intended = replace(stop, intended=True, process=obs.process.identity, in_sync=self._in_sync())
+                return memory, (Remember(replace(record, stop=intended, stop_intent=True)),)
+            case Move.SIGNAL if obs.process.identity is not None:
+                return memory, (SendStop(obs.process.identity, obs.outcomes[Judge].begun + VERDICT_SECONDS),)
+            case Move.WITHDRAW | Move.RELEASE if stop is not None:
+                return memory, (DropPermit(self.node_id, stop.token),)
+            case Move.KEEP_DOWN if self._unrested() and stop is not None and self._may_write():
+                return memory, (RestPermit(self.node_id, stop.token),)
+            case Move.FORGET:
+                return memory, (Remember(self._forgotten()),)
+            case Move.WAIT:
+                return self._waiting()
+        return memory, ()
+
+    def _may_write(self) -> bool:
+        return self.meeting.connected and not self.facts.taking
+
+    def _unrested(self) -> bool:
+        found = self.meeting.permit
+        entry = None if found is None else found.entries.get(self.node_id)
+        return self.facts.permit_known and entry is not None and entry.working
+
+    def _in_sync(self) -> tuple[str, ...]:
+        data = self.obs.outcomes[Judge].data
+        found = () if data is None else data.get("in_sync", ())
+        return tuple(found) if isinstance(found, tuple) else ()
+
+    def _forgotten(self) -> Record:
+        stop = self.obs.record.stop
+        finished = self.obs.record.finished
+        if stop is not None and stop.intended and stop.change is not None:
+            finished = Finished(
+                stop.change, True, f"broker {self.node_id} serves again, in all its in-sync replica sets"
+            )
+        return replace(self.obs.record, stop=None, finished=finished)
+
+    def _waiting(self) -> tuple[Memory, tuple[Action, ...]]:
+        """While it goes down, its end is forced where nothing moves; while it is back, its leaders are elected."""
+        memory, obs, policy, stop = self.memory, self.obs, self.policy, self.obs.record.stop
+        if stop is None:
+            return memory, ()
+        sent, since = memory.signalled_at, memory.back_since
+        if obs.process.identity is not None and obs.process.identity == stop.process and sent is not None:
+            silent = obs.now - (memory.progress_at if memory.progress_at is not None else sent)
+            if obs.now - sent >= policy.stop_deadline and silent >= policy.stop_silence:
+                told = f"Kafka was told to stop {obs.now - sent:.0f} s ago"
+                sentence = f"{told} and has flushed nothing for {silent:.0f} s: it is killed"
+                return replace(memory, signalled_at=obs.now), (KillStuck(obs.process.identity, sentence),)
+        if since is not None and obs.now - since >= policy.stability:
+            elected = obs.outcomes.get(ElectPreferred)
+            if elected is None or (elected.begun < since + policy.stability and elected.result is not Result.RUNNING):
+                return memory, (ElectPreferred(stop.token, self._not_led()),)
+        return memory, ()
+
+    def _not_led(self) -> tuple[tuple[str, int], ...]:
+        view = self.obs.cluster.value
+        partitions = () if view is None else view.cluster.partitions
+        return tuple(
+            (p.topic, p.partition)
+            for p in partitions
+            if p.replicas and p.replicas[0] == self.node_id and p.leader != self.node_id and self.node_id in p.isr
+        )
+
+    def progress(self) -> Progress | None:
+        """Phase and sentence; None where nothing is wanted and nothing is owed."""
+        facts, obs, stop = self.facts, self.obs, self.obs.record.stop
+        if self.want is None and stop is None:
+            return None
+        if stop is not None and stop.intended:
+            return self._under_way(stop)
+        if not facts.permit_known:
+            return Progress("waiting", "ZooKeeper, or what became of the last request to it, is waited for")
+        if facts.maintenance:
+            return Progress("waiting", "maintenance is on: nothing is stopped until it is off")
+        if facts.others_working and not facts.entry:
+            found = self.meeting.permit
+            working = [n for n, e in (found.entries if found else {}).items() if e.working and n != self.node_id]
+            return Progress(
+                "waiting", f"waits for {named(working)}, which {'is' if len(working) == 1 else 'are'} in work"
+            )
+        if not facts.alive:
+            return Progress("waiting", "Kafka does not run now; it is started first")
+        verdict, sentence = stop_facts.judged(obs, self.meeting.permit)
+        if verdict is permit.Verdict.NO:
+            return Progress("refused", f"{sentence}; it is asked again")
+        return Progress("checking", "whether it may be stopped is being looked at")
+
+    def _under_way(self, stop: Stop) -> Progress:
+        if self.facts.same_process:
+            if not self.facts.signalled and self.facts.verdict is permit.Verdict.NO:
+                return Progress("refused", f"{stop_facts.judged(self.obs, self.meeting.permit)[1]}; it is asked again")
+            return Progress("stopping", "Kafka is being stopped")
+        if not self.facts.alive:
+            return (
+                Progress("stopped", "Kafka is down")
+                if stop.stay_down
+                else Progress("starting", "Kafka is being started")
+            )
+        if self.state is not BrokerState.SERVING:
+            return Progress("starting", f"Kafka is {self.state.value}")
+        left = stop_facts.behind(self.memory, self.obs, stop, self.node_id) or ()
+        if left == ("",):
+            return Progress("catching_up", "whether it is in sync again is being looked at")
+        if left:
+            more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+            return Progress("catching_up", f"it is not in sync yet for {left[0]}{more}")
+        return Progress("settling", f"it serves and is in sync; it stays so for {self.policy.stability:.0f} s first")
+
+
+def _document(obs: Observation, at: Position, change: Change | None, progress: Progress | None) -> Change | None:
+    """The change's document as it should be now; None where it is so, or is not ours to write."""
+    meeting, record = at.meeting, obs.record
+    if change is None or not meeting.connected or meeting.member_owner != record.instance:
+        return None
+    outcome = obs.outcomes.get(WriteChange)
+    if outcome is not None and outcome.result is Result.RUNNING:
+        return None
+    wanted = _next_document(obs, at, change, progress)
+    return wanted if wanted != change else None
+
+
+def _next_document(obs: Observation, at: Position, change: Change, progress: Progress | None) -> Change:
+    record, stop, kind = obs.record, obs.record.stop, changes.KINDS[change.kind]
+    finished = record.finished
+    if finished is not None and finished.change == change.uuid and (stop is None or stop.change != change.uuid):
+        if change.cancel:
+            return changes.ended(change, ChangeState.CANCELLED, f"cancelled; {finished.sentence}", obs.wall)
+        state = ChangeState.DONE if finished.done else ChangeState.FAILED
+        return changes.ended(change, state, finished.sentence, obs.wall)
+    ours = stop is not None and stop.change == change.uuid
+    if change.cancel and not ours:
+        return changes.ended(change, ChangeState.CANCELLED, "cancelled before anything was stopped", obs.wall)
+    if change.state is ChangeState.QUEUED:
+        return changes.claimed(change, record.instance)
+    if change.owner != record.instance:
+        sentence = (
+            "the daemon that worked on it is gone for good: its host was replaced; ask again if it is still wanted"
+        )
+        return changes.ended(change, ChangeState.FAILED, sentence, obs.wall)
+    down = stop is not None and stop.stay_down and not at.facts.alive
+    if kind.stays_down and ours and down and at.facts.entry and not at._unrested():
+        return changes.ended(change, ChangeState.DONE, f"broker {at.node_id} is stopped, and stays so", obs.wall)
+    if stop is not None and stop.stay_down and kind.stops and not ours:
+        sentence = f"broker {at.node_id} is stopped on purpose: bubuku-cli start --broker {at.node_id}"
+        return changes.ended(change, ChangeState.FAILED, sentence, obs.wall)
+    if not kind.stops and stop is None and at.state is BrokerState.SERVING:
+        return changes.ended(change, ChangeState.DONE, f"broker {at.node_id} serves", obs.wall)
+    if progress is None:
+        return change
+    return replace(change, phase=progress.phase, sentence=progress.sentence)

@@ -1,0 +1,226 @@
+"""`/v1/changes`, `/v1/maintenance`, `/v1/permit`: what operators ask for, and what becomes of it.
+
+Caller: `http.app`. What changes something (POST, DELETE) needs the bearer token where one is configured; where none is,
+it is taken from loopback alone. ZooKeeper and Kafka are asked in `http.threads`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bubuku.core.shared import Change, Entry
+from bubuku.http.rendering import json_response
+from bubuku.http.safe_to_stop import LARGEST_ID, verdict_document
+from bubuku.http.threads import Threads
+from bubuku.operations import Answer, Operations, Request
+
+CHANGES, MAINTENANCE, PERMIT = "/v1/changes", "/v1/maintenance", "/v1/permit"
+BODY_BYTES = 65_536
+TEXT_LENGTH = 500
+ENDED_SHOWN = 20
+Handler = Callable[[HttpRequest], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may change something. `token` None: whoever asks from this host."""
+
+    token: str | None
+
+    def check(self, request: HttpRequest) -> None:
+        """Raises HTTPException 401 or 403 with what to do."""
+        if self.token is not None:
+            given = request.headers.get("authorization", "")
+            if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+                raise HTTPException(
+                    401, "give the token of api.token_file: Authorization: Bearer …", {"www-authenticate": "Bearer"}
+                )
+        elif request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
+            raise HTTPException(403, "from elsewhere than this host a token is needed, and api.token_file is not set")
+
+
+def change_document(change: Change) -> dict[str, Any]:
+    return {
+        "sequence": change.sequence if change.sequence >= 0 else None,
+        "uuid": change.uuid,
+        "kind": change.kind,
+        "broker": change.node_id,
+        "state": change.state.value,
+        "phase": change.phase,
+        "sentence": change.sentence,
+        "asked_by": change.asked_by,
+        "asked_epoch": change.asked_epoch,
+        "reason": change.text,
+        "accept_unavailable": change.accept_unavailable,
+        "cancel_asked": change.cancel,
+        "ended_epoch": change.ended_epoch,
+    }
+
+
+def entry_document(node: int, entry: Entry) -> dict[str, Any]:
+    return {
+        "broker": node,
+        "host": entry.host,
+        "since_epoch": entry.since_epoch,
+        "working": entry.working,
+        "why": entry.why,
+        "change": entry.change,
+    }
+
+
+def answer_document(answer: Answer, dry_run: bool) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "changes": [change_document(change) for change in answer.changes],
+        "verdicts": [verdict_document(verdict) for verdict in answer.verdicts],
+    }
+
+
+def routes(operations: Operations, access: Access, threads: Threads) -> list[Route]:
+    """path → handlers, by method."""
+
+    async def listed(request: HttpRequest) -> Response:
+        ended = _number(request.query_params.get("ended", str(ENDED_SHOWN)), "ended", 500)
+        found = await threads.run(lambda: operations.changes(ended))
+        return json_response({"changes": [change_document(change) for change in found]})
+
+    async def asked(request: HttpRequest) -> Response:
+        wanted = submission(await body(request))
+        answer = await threads.run(lambda: operations.submit(wanted))
+        return json_response(answer_document(answer, wanted.dry_run), 200 if wanted.dry_run else 201)
+
+    async def shown(request: HttpRequest) -> Response:
+        sequence = _number(request.path_params["sequence"], "the change's number")
+        return json_response(change_document(await threads.run(lambda: operations.change(sequence))))
+
+    async def cancelled(request: HttpRequest) -> Response:
+        sequence = _number(request.path_params["sequence"], "the change's number")
+        return json_response(change_document(await threads.run(lambda: operations.cancel(sequence))), 202)
+
+    async def maintenance(_: HttpRequest) -> Response:
+        return json_response(await threads.run(operations.maintenance))
+
+    async def set_maintenance(request: HttpRequest) -> Response:
+        document = await body(request)
+        on, by, text, seconds = maintenance_asked(document)
+        await threads.run(lambda: operations.set_maintenance(on, by, text, seconds))
+        return json_response({"on": on})
+
+    async def permit(_: HttpRequest) -> Response:
+        entries = await threads.run(operations.permit)
+        return json_response({"entries": [entry_document(node, entries[node]) for node in sorted(entries)]})
+
+    async def released(request: HttpRequest) -> Response:
+        node = _number(request.path_params["node"], "the broker's id")
+        await threads.run(lambda: operations.release(node))
+        return json_response({"released": node})
+
+    table: dict[str, dict[str, Handler]] = {
+        CHANGES: {"GET": listed, "POST": asked},
+        CHANGES + "/{sequence}": {"GET": shown, "DELETE": cancelled},
+        MAINTENANCE: {"GET": maintenance, "POST": set_maintenance},
+        PERMIT: {"GET": permit},
+        PERMIT + "/{node}": {"DELETE": released},
+    }
+    return [Route(path, _by_method(handlers, access), methods=list(handlers)) for path, handlers in table.items()]
+
+
+def _by_method(handlers: dict[str, Handler], access: Access) -> Handler:
+    async def handle(request: HttpRequest) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        if method != "GET":
+            access.check(request)
+        return await handlers[method](request)
+
+    return handle
+
+
+async def body(request: HttpRequest) -> dict[str, Any]:
+    """The JSON object of a request. Raises HTTPException 400 or 413."""
+    received = b""
+    async for piece in request.stream():
+        received += piece
+        if len(received) > BODY_BYTES:
+            raise HTTPException(413, f"a request's body has at most {BODY_BYTES} bytes")
+    try:
+        found = json.loads(received)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise HTTPException(400, 'the body must be a JSON object, like {"kind": "restart", "brokers": [1]}')
+    return found
+
+
+def submission(document: dict[str, Any]) -> Request:
+    """Raises HTTPException 400 that names what makes no sense."""
+    _only(document, {"kind", "brokers", "reason", "by", "accept_unavailable", "dry_run"})
+    kind, brokers = document.get("kind"), document.get("brokers")
+    if not isinstance(kind, str):
+        raise HTTPException(400, "kind must be a text, like restart")
+    ids = brokers if isinstance(brokers, list) else []
+    if not ids or not all(_is_id(each) for each in ids) or len(set(ids)) != len(ids):
+        raise HTTPException(400, "brokers must be a list of different broker ids, like [1, 2]")
+    return Request(
+        kind=kind,
+        nodes=tuple(ids),
+        by=_text(document, "by") or "somebody",
+        text=_text(document, "reason"),
+        accept_unavailable=_flag(document, "accept_unavailable"),
+        dry_run=_flag(document, "dry_run"),
+    )
+
+
+def maintenance_asked(document: dict[str, Any]) -> tuple[bool, str, str | None, float | None]:
+    """(on, by, reason, seconds). Raises HTTPException 400."""
+    _only(document, {"on", "by", "reason", "for_seconds"})
+    if not isinstance(document.get("on"), bool):
+        raise HTTPException(400, "on must be true or false")
+    seconds = document.get("for_seconds")
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < 10**9
+    if seconds is not None and not number:
+        raise HTTPException(400, "for_seconds must be a number of seconds")
+    on = bool(document["on"])
+    by, text = _text(document, "by") or "somebody", _text(document, "reason")
+    return on, by, text, None if seconds is None else float(seconds)
+
+
+def _only(document: dict[str, Any], known: set[str]) -> None:
+    for name in document:
+        if name not in known:
+            raise HTTPException(400, f"{name[:100]!r} is not asked for here; there are {', '.join(sorted(known))}")
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_ID
+
+
+def _flag(document: dict[str, Any], name: str) -> bool:
+    value = document.get(name, False)
+    if not isinstance(value, bool):
+        raise HTTPException(400, f"{name} must be true or false")
+    return value
+
+
+def _text(document: dict[str, Any], name: str) -> str | None:
+    value = document.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > TEXT_LENGTH or not value.isprintable():
+        raise HTTPException(400, f"{name} must be a line of at most {TEXT_LENGTH} characters")
+    return value.strip() or None
+
+
+def _number(text: str, what: str, most: int = LARGEST_ID) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= most):
+        raise HTTPException(400, f"{text[:100]!r} is not {what}")
+    return int(text)
