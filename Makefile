@@ -74,6 +74,7 @@ format: $(READY) ## let ruff format and mend what it can
 .PHONY: docs
 docs: $(READY) ## write the pages of docs/ that are made from the code (reasons, settings)
 	@$(BIN)/python -m docs.generate
+	@$(BIN)/python -m docs.permit_model
 
 .PHONY: clean
 clean: ## remove .venv and what tools left behind (the jar cache in ~/.cache/bubuku stays)

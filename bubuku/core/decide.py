@@ -50,7 +50,8 @@ def decide(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, De
     node_id = identity.node_id(policy, latest.record, obs.log_dirs.value or ())
     step = stopping.step(policy, memory, latest, node_id, decision.state)
     memory = step.memory
-    decision = replace(decision, actions=(*actions, *step.actions), progress_of_stop=step.progress)
+    actions = _saved_first((*actions, *step.actions))
+    decision = replace(decision, actions=actions, progress_of_stop=step.progress)
     check(memory.state, decision, obs)
     if decision.state is not memory.state:
         memory = replace(memory, state=decision.state, since=obs.now)
@@ -258,13 +259,18 @@ def _cause(memory: Memory, obs: Observation, ended: Exit) -> Reason:
     if memory.stalled == ended.identity:
         return Reason.START_STALLED
     ours = obs.record.process == ended.identity
-    if ours and obs.record.stop is not None and obs.record.stop.intended:
+    if _stopped_on_purpose(obs.record, ended):
         return Reason.RESTARTED
     if ours and obs.record.stop_intent:
         return Reason.FIRST_START  # its daemon took it along; this one brings it back
     if ours and obs.record.registration is not None and identity.ended_cleanly(ended, obs.log_dirs):
         return Reason.STOPPED_OUTSIDE
     return Reason.PROCESS_DIED
+
+
+def _stopped_on_purpose(record: Record, ended: Exit) -> bool:
+    """It is the process that SIGTERM was meant for, and not one that was started since."""
+    return record.stop is not None and record.stop.intended and record.stop.process == ended.identity
 
 
 def _before_any_start(memory: Memory) -> Memory:
@@ -282,10 +288,10 @@ def _before_any_start(memory: Memory) -> Memory:
 
 def _start_sentence(obs: Observation) -> str:
     ended = obs.process.exit
-    if obs.record.stop is not None and obs.record.stop.intended:
-        return "stopped for a restart that was asked for: starting Kafka again"
     if ended is None:
         return "nothing runs: starting Kafka"
+    if _stopped_on_purpose(obs.record, ended):
+        return "stopped for a restart that was asked for: starting Kafka again"
     if ended.signal is not None:
         how = f"was killed by signal {ended.signal}"
     elif ended.code is not None:
@@ -341,6 +347,15 @@ def _mark_adopted(policy: Policy, memory: Memory, obs: Observation) -> tuple[Mem
     if memory.marked_at is not None and obs.log_dirs.begun <= memory.marked_at:
         return memory, ()
     return replace(memory, marked_at=obs.now), (MarkDirs(missing),)
+
+
+def _saved_first(actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """The newest record goes to disk before all else: after a start it would undo what the start wrote down."""
+    others = tuple(action for action in actions if not isinstance(action, Remember))
+    if len(others) == len(actions):
+        return actions
+    newest = next(action for action in reversed(actions) if isinstance(action, Remember))
+    return (newest, *others)
 
 
 def _latest(record: Record, actions: tuple[Action, ...]) -> Record:

@@ -5,8 +5,8 @@ deliberate stop goes through it and through the guard; nothing else removes an e
 operator's release.
 
 `RULES` is read from the top; the first row that applies is the one move of this cycle. Callers: the daemon's decision,
-and the explicit-state model in tests/model, which runs exactly these rows over all interleavings of three hosts, and
-shows for each row what happens without it.
+and the explicit-state model in tests/model, which runs exactly these rows over all interleavings of three hosts;
+docs/permit-model.md shows for each row what happens without it.
 
 The order in which a stop is made:
 1. read the permit (version v) and maintenance;  2. evidence begun afterwards, and the guard over it;
@@ -85,7 +85,6 @@ RULES: tuple[Rule, ...] = (
     Rule("down on purpose stays down", lambda f: f.intended and not f.alive and f.stay_down, Move.KEEP_DOWN),
     Rule("what we stopped is started again", lambda f: f.intended and not f.alive, Move.START),
     Rule("unknown means wait", lambda f: (f.wanted or f.recorded) and (not f.permit_known or f.taking), Move.WAIT),
-    Rule("nothing is known, nothing is wanted", lambda f: not f.permit_known, Move.NONE),
     # an entry of ours that the state file does not know: the disk was lost, or the predecessor was another one
     Rule("an entry without a record", lambda f: f.entry and not f.entry_is_recorded, Move.ADOPT),
     # between the entry and SIGTERM

@@ -106,7 +106,7 @@ class Stop:
     stay_down: bool = False  # not to be started again until an operator says so
     accept_unavailable: bool = False
     intended: bool = False  # SIGTERM may have been sent from now on
-    in_sync: tuple[str, ...] = ()  # "topic-partition" of each ISR that it was in
+    in_sync: tuple[str, ...] | None = None  # "topic-partition" of its ISRs then; None: not known, all count
 
 
 @dataclass(frozen=True, slots=True)

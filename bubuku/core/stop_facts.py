@@ -67,7 +67,8 @@ def behind(memory: Memory, obs: Observation, stop: Stop, node_id: int) -> tuple[
     if view is None or memory.served_since is None or obs.cluster.begun < memory.served_since:
         return ("",)
     known = {f"{p.topic}-{p.partition}": p for p in view.cluster.partitions}
-    return tuple(name for name in stop.in_sync if _waited_for(known.get(name), node_id))
+    names = known if stop.in_sync is None else stop.in_sync
+    return tuple(name for name in names if _waited_for(known.get(name), node_id))
 
 
 def _waited_for(p: Partition | None, node_id: int) -> bool:
@@ -127,14 +128,19 @@ def _settled_down(policy: Policy, memory: Memory, obs: Observation) -> bool:
 
 def _known_permit(memory: Memory, obs: Observation, meeting: CoordinationView | None) -> Permit | None:
     """The permit, where nothing that we sent can change it any more behind our back."""
-    if meeting is None or not meeting.connected or meeting.permit is None or meeting.maintenance is None:
+    if meeting is None or meeting.permit is None or meeting.maintenance is None:
         return None
-    if meeting.predecessor_v1 or obs.record.marker is None or meeting.marker != obs.record.marker:
-        return None
-    if meeting.member_owner != obs.record.instance or needs_settling(memory, obs):
+    if not joined(obs, meeting) or needs_settling(memory, obs):
         return None
     newest = max((_version(obs.outcomes.get(k)) for k in (*WRITES, SettlePermit)), default=-1)
     return meeting.permit if meeting.permit.version >= newest else None
+
+
+def joined(obs: Observation, meeting: CoordinationView) -> bool:
+    """This is the ZooKeeper that we joined, and we are the member of our id in it: else nothing is written there."""
+    if not meeting.connected or meeting.predecessor_v1 or meeting.member_owner != obs.record.instance:
+        return False
+    return obs.record.marker is not None and meeting.marker == obs.record.marker
 
 
 def _version(outcome: Outcome | None) -> int:

@@ -124,8 +124,7 @@ class Position:
                 entry = found.entries[self.node_id]
                 alive = obs.process.identity
                 adopted = Stop(entry.token, entry.change, entry.why, alive, stay_down=not entry.working, intended=True)
-                # nothing that we sent is on its way: it is the permit that told us
-                memory = replace(memory, noted=entry.token)
+                # not `noted`: what its writer has sent since may be on its way, and is settled first
                 return memory, (Remember(replace(record, stop=adopted, stop_intent=alive is not None)),)
             case Move.JUDGE if found is not None:
                 permitted = frozenset(found.entries) - {self.node_id}
@@ -152,7 +151,7 @@ class Position:
         return memory, ()
 
     def _may_write(self) -> bool:
-        return self.meeting.connected and not self.facts.taking
+        return stop_facts.joined(self.obs, self.meeting) and not self.facts.taking
 
     def _unrested(self) -> bool:
         found = self.meeting.permit
@@ -168,9 +167,11 @@ class Position:
         stop = self.obs.record.stop
         finished = self.obs.record.finished
         if stop is not None and stop.intended and stop.change is not None:
-            finished = Finished(
-                stop.change, True, f"broker {self.node_id} serves again, in all its in-sync replica sets"
-            )
+            done = not self.facts.same_process
+            sentence = f"broker {self.node_id} serves again, in all its in-sync replica sets"
+            if not done:
+                sentence = f"broker {self.node_id} was released from the permit before it was stopped; ask again"
+            finished = Finished(stop.change, done, sentence)
         return replace(self.obs.record, stop=None, finished=finished)
 
     def _waiting(self) -> tuple[Memory, tuple[Action, ...]]:
@@ -248,8 +249,7 @@ class Position:
 
 def _document(obs: Observation, at: Position, change: Change | None, progress: Progress | None) -> Change | None:
     """The change's document as it should be now; None where it is so, or is not ours to write."""
-    meeting, record = at.meeting, obs.record
-    if change is None or not meeting.connected or meeting.member_owner != record.instance:
+    if change is None or not stop_facts.joined(obs, at.meeting):
         return None
     outcome = obs.outcomes.get(WriteChange)
     if outcome is not None and outcome.result is Result.RUNNING:

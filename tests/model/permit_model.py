@@ -1,13 +1,14 @@
 """Hosts that stop their brokers by `bubuku.core.permit.RULES`, and everything that can come in between.
 
-A state is one immutable tuple; `successors` gives each step that can come next, with a line that says what it is. The
-daemons' own steps are the product's rules, evaluated on facts drawn from the state; the rest is the world: calls that
-are executed, refused, or answered too late, daemons that die or freeze, helpers that are late, brokers that die by
-themselves, operators that change their mind. Time is one step, `three seconds pass`: verdicts and helpers older than
-that are worth nothing, and whoever was down by then is known to be down.
+A state is one immutable tuple; `successors` gives each step that can come next. The daemons' own steps are the
+product's rules, evaluated on facts drawn from the state; the rest is the world: calls that are executed, refused,
+or lost and executed much later, daemons that die or freeze, helpers that are late, brokers that die or hang by
+themselves, disks that are lost, operators that change their mind. Time is one step, `three seconds pass`: verdicts and
+helpers older than that are worth nothing, and whoever was down by then is known to be down.
 
 The shared partition has a replica on each host and needs all but one in sync, so stopping a second broker is always
-wrong: it is the smallest cluster in which every rule matters.
+wrong: it is the smallest cluster in which nearly every rule matters. `Variant.apart` is one whose brokers share no
+partition, where the guard always says yes.
 """
 
 from __future__ import annotations
@@ -19,16 +20,14 @@ from typing import NamedTuple
 from bubuku.core.permit import RULES, Facts, Move, Rule, Verdict, decide
 
 DEAD, UP, FROZEN = 0, 1, 2  # a daemon
-GONE, SERVING, CATCHING_UP, STOPPING = 0, 1, 2, 3  # a broker
-NO_CALL, TAKE_SENT, TAKE_DONE, TAKE_LOST, RELEASE_SENT, RELEASE_DONE, RELEASE_LOST = range(7)
-_OUTDATED = {
-    TAKE_SENT: TAKE_LOST,
-    TAKE_DONE: TAKE_LOST,
-    RELEASE_SENT: RELEASE_LOST,
-    RELEASE_DONE: RELEASE_LOST,
-}
-NO_ENTRY, WORKING, ON_PURPOSE = 0, 1, 2
-VERDICTS = (Verdict.NONE, Verdict.YES, Verdict.NO)
+GONE, SERVING, CATCHING_UP, STOPPING, HUNG = range(5)  # a broker; HUNG: in its stop
+NO_ENTRY, WORKING, ON_PURPOSE = range(3)
+NO_CALL, TAKE, DROP, REST, SETTLE = range(5)  # what a daemon has sent, and waits for
+DONE, REFUSED = 10, 20  # …added to it: that happened, and the answer is on its way
+NOTHING, YES, NO, YES_COMES, NO_COMES, OLD_COMES = range(6)  # the guard's verdict
+VERDICTS = (Verdict.NONE, Verdict.YES, Verdict.NO, Verdict.NONE, Verdict.NONE, Verdict.NONE)
+_ARRIVED = {YES_COMES: YES, NO_COMES: NO, OLD_COMES: NOTHING}
+_AGED = {YES_COMES: OLD_COMES, NO_COMES: OLD_COMES, OLD_COMES: OLD_COMES}
 
 
 class Host(NamedTuple):
@@ -36,12 +35,16 @@ class Host(NamedTuple):
     wanted: bool = True
     stay_down: bool = False
     # the daemon's memory
-    knows: bool = False  # it has read the permit, and nobody has written since
-    verdict: int = 0
+    knows: bool = False  # it has read the permit as it is, as far as that can change what it does
+    verdict: int = NOTHING
     call: int = NO_CALL
+    unsettled: bool = False  # it does not know what became of a write of its own
+    heir: bool = False  # it has settled nothing of its predecessor's
+    sending: bool = False  # its helper is under way
     signalled: bool = False
-    # a helper of its own process, which outlives its daemon
+    # what outlives its daemon
     helper: bool = False
+    lost: int = NO_CALL  # a write that nobody waits for any more, and that may be executed yet
     # the state file
     recorded: bool = False
     intended: bool = False
@@ -67,11 +70,26 @@ class Variant(NamedTuple):
     compare_and_set: bool = True  # the transaction checks the permit's version
     check_maintenance: bool = True  # …and that maintenance is unchanged
     evidence_after_read: bool = True  # a verdict on an older permit is thrown away
-    ask_brokers: bool = True  # who is dead counts as gone, whatever metadata still says
     intend_first: bool = True  # the intent is on disk before SIGTERM
+    ask_brokers: bool = True  # who is dead counts as gone, whatever metadata still says
+    settle: bool = True  # after an unknown outcome the permit is rewritten before anything rests on it
+    settle_as_heir: bool = True  # …and by a daemon that finds a stop that it did not begin itself
+    settle_after_adopting: bool = True  # …and by one that finds an entry that its disk does not know
+    apart: bool = False  # the cluster's, and not a mistake: the brokers share no partition
 
 
-Step = tuple[str, State, bool]  # what happens, what is then, whether it is a fault
+class Step(NamedTuple):
+    """What happens, what is then, whether it is a fault, and what the daemon rested it on, where it is its own."""
+
+    line: str
+    after: State
+    fault: bool = False
+    host: int = 0
+    move: Move | None = None
+    facts: Facts | None = None
+
+
+SOUND = Variant()
 
 
 def initial(hosts: int, faults: int) -> State:
@@ -84,153 +102,210 @@ def _move(facts: Facts, rules: tuple[Rule, ...]) -> tuple[str, Move]:
     return (rule.name if rule is not None else "no rule applies"), move
 
 
-def facts_of(state: State, me: int) -> Facts:
-    host, entry = state.hosts[me], state.entries[me]
+@cache
+def _facts(host: Host, entry: int, others_working: bool, maintenance: bool, variant: Variant) -> Facts:
+    known = host.knows and not _must_settle(host, variant)
     return Facts(
         wanted=host.wanted,
         stay_down=host.stay_down,
-        maintenance=state.maintenance and host.knows,
-        permit_known=host.knows,
-        entry=host.knows and entry != NO_ENTRY,
-        entry_is_recorded=host.recorded,
-        others_working=host.knows and any(e == WORKING for i, e in enumerate(state.entries) if i != me),
+        maintenance=maintenance and host.knows,
+        permit_known=known,
+        entry=known and entry != NO_ENTRY,
+        entry_is_recorded=known and entry != NO_ENTRY and host.recorded,
+        others_working=known and others_working,
         recorded=host.recorded,
         intended=host.intended,
         same_process=host.meant and host.broker != GONE,
         alive=host.broker != GONE,
-        verdict=VERDICTS[host.verdict],
-        judging=False,
+        verdict=VERDICTS[host.verdict] if known else Verdict.NONE,
+        judging=host.verdict in _ARRIVED,
         taking=host.call != NO_CALL,
-        signalling=host.helper,
+        signalling=host.sending,
         signalled=host.signalled,
         back=host.broker == SERVING and not host.meant,
     )
+
+
+def _must_settle(host: Host, variant: Variant) -> bool:
+    return (host.unsettled and variant.settle) or (host.recorded and host.heir)
 
 
 def successors(state: State, variant: Variant) -> Iterator[Step]:
     for me, host in enumerate(state.hosts):
         if host.daemon == UP:
             yield from _daemon(state, me, variant)
-        yield from _world(state, me, variant)
+            yield from _answers(state, me, variant)
+        yield from _zookeeper(state, me, variant)
+        yield from _machine(state, me, variant)
         if state.faults:
-            yield from _faults(state, me)
+            yield from _faults(state, me, variant)
     passed = _time_passes(state, variant)
     if passed != state:
-        yield "three seconds pass", passed, False
+        yield Step("three seconds pass", passed)
     if state.maintenance:
-        yield "an operator switches maintenance off", _maintenance(state, variant, state.faults), False
+        yield Step("an operator switches maintenance off", _maintenance(state, variant, state.faults))
     elif state.faults:
-        yield "an operator switches maintenance on", _maintenance(state, variant, state.faults - 1), True
+        yield Step("an operator switches maintenance on", _maintenance(state, variant, state.faults - 1), fault=True)
 
 
 def _daemon(state: State, me: int, variant: Variant) -> Iterator[Step]:
     host = state.hosts[me]
-    if not host.knows and host.call == NO_CALL:
-        verdict = 0 if variant.evidence_after_read else host.verdict
-        yield f"{me} reads the permit", _host(state, me, knows=True, verdict=verdict), False
-    name, move = _move(facts_of(state, me), variant.rules)
-    line = f"{me} {move.value} ({name})"
+    others_working = any(entry == WORKING for i, entry in enumerate(state.entries) if i != me)
+    facts = _facts(host, state.entries[me], others_working, state.maintenance, variant)
+    name, move = _move(facts, variant.rules)
+    if _must_settle(host, variant) and host.call == NO_CALL:
+        yield Step(f"{me} settles what may be on its way", _host(state, me, call=SETTLE))
+        if move is not Move.START:
+            return
+    for changes in _act(state, me, variant, move):
+        yield Step(f"{me} {move.value} ({name})", _host(state, me, **changes), False, me, move, facts)
+    if host.broker == GONE and not host.intended:
+        yield Step(f"{me} starts its broker, which died by itself", _host(state, me, broker=CATCHING_UP, meant=False))
+
+
+def _act(state: State, me: int, variant: Variant, move: Move) -> Iterator[dict[str, object]]:
+    """What the move changes of its host, in each way that it may turn out."""
+    host, entry = state.hosts[me], state.entries[me]
     if move is Move.ADOPT:
-        yield line, _host(state, me, recorded=True, intended=True, meant=host.broker != GONE), False
+        kept = entry == ON_PURPOSE
+        intent = {"recorded": True, "intended": True, "meant": host.broker != GONE, "stay_down": kept}
+        yield intent if variant.settle_after_adopting else {**intent, "heir": False}
     elif move is Move.NOTE:
-        yield line, _host(state, me, recorded=True), False
+        yield {"recorded": True, "heir": False}
     elif move is Move.JUDGE:
-        yield line, _host(state, me, verdict=_judge(state, me, variant)), False
+        yield {"verdict": _judge(state, me, variant)}
     elif move is Move.TAKE:
-        yield line, _host(state, me, call=TAKE_SENT), False
+        yield {"call": TAKE}
     elif move is Move.INTEND:
-        yield line, _host(state, me, intended=variant.intend_first, meant=True, signalled=False), False
-        if not variant.intend_first:
-            yield f"{me} sends without an intent", _host(state, me, helper=True, meant=True), False
+        intent = {"intended": variant.intend_first, "meant": host.broker != GONE, "signalled": False}
+        yield intent if variant.intend_first else {**intent, "helper": True, "sending": True}
     elif move is Move.SIGNAL:
-        yield line, _host(state, me, helper=True), False
+        yield {"helper": True, "sending": True}
     elif move is Move.START:
-        yield line, _host(state, me, broker=CATCHING_UP, meant=False, signalled=False), False
-    elif move is Move.KEEP_DOWN and state.entries[me] == WORKING:
-        yield line, _written(state, me, ON_PURPOSE, variant), False
+        yield {"broker": CATCHING_UP, "meant": False, "signalled": False}
+    elif move is Move.KEEP_DOWN and entry == WORKING and host.knows and host.call == NO_CALL:
+        yield {"call": REST}
     elif move in (Move.WITHDRAW, Move.RELEASE):
-        yield line, _host(state, me, call=RELEASE_SENT), False
+        yield {"call": DROP}
     elif move is Move.FORGET:
         done = {"wanted": False} if host.intended else {}
-        yield line, _host(state, me, recorded=False, intended=False, meant=False, signalled=False, **done), False
-    if host.broker == GONE and not host.intended:
-        yield f"{me} starts its broker, which died by itself", _host(state, me, broker=CATCHING_UP, meant=False), False
+        yield {"recorded": False, "intended": False, "meant": False, "signalled": False, **done}
+    elif move is Move.WAIT and host.signalled and host.broker == HUNG:
+        yield {"broker": GONE, "meant": False}  # by SIGKILL, when it flushed nothing for long
 
 
 def _judge(state: State, me: int, variant: Variant) -> int:
     """The guard: all others in the ISR, not in the permit, and (having answered) alive."""
     for other, host in enumerate(state.hosts):
-        if other == me:
+        if other == me or variant.apart:
             continue
-        alive = host.broker == SERVING or (not variant.ask_brokers and host.broker == GONE and not host.long_gone)
-        if state.entries[other] != NO_ENTRY or not alive:
-            return 2
-    return 1
+        seen = host.broker == SERVING or (host.broker == GONE and not variant.ask_brokers)
+        if state.entries[other] != NO_ENTRY or not seen:
+            return NO_COMES
+    return YES_COMES
 
 
-def _world(state: State, me: int, variant: Variant) -> Iterator[Step]:
+def _answers(state: State, me: int, variant: Variant) -> Iterator[Step]:
+    """What its daemon learns."""
     host = state.hosts[me]
-    if host.call == TAKE_SENT:
-        executed = _written(state, me, WORKING, variant)
-        yield f"{me}'s transaction is executed", _host(executed, me, call=TAKE_DONE), False
-    elif host.call == RELEASE_SENT:
-        executed = _written(state, me, NO_ENTRY, variant)
-        yield f"{me}'s removal is executed", _host(executed, me, call=RELEASE_DONE), False
-    if host.daemon == UP and host.call in (TAKE_DONE, RELEASE_DONE):
-        yield f"{me} gets the answer", _host(state, me, call=NO_CALL, knows=True), False
-    if host.daemon == UP and host.call in (TAKE_LOST, RELEASE_LOST):
-        yield (
-            f"{me} learns that the permit is another one now",
-            _host(state, me, call=NO_CALL, knows=False, verdict=0),
-            False,
-        )
+    if not host.knows and host.call == NO_CALL:
+        kept = host.verdict if not variant.evidence_after_read else _AGED.get(host.verdict, NOTHING)
+        yield Step(f"{me} reads the permit", _host(state, me, knows=True, verdict=kept))
+    if host.verdict in _ARRIVED:
+        yield Step(f"{me} gets the guard's verdict", _host(state, me, verdict=_ARRIVED[host.verdict]))
+    if host.call == TAKE + DONE:
+        yield Step(f"{me} learns that its entry is in the permit", _host(state, me, call=NO_CALL, knows=True))
+    elif host.call == SETTLE + DONE:
+        settled = {"unsettled": False, "heir": False}
+        yield Step(f"{me} learns that all is settled", _host(state, me, call=NO_CALL, knows=False, **settled))
+    elif host.call >= DONE:
+        what = "the permit is another one now" if host.call >= REFUSED else "that is done"
+        verdict = _AGED.get(host.verdict, NOTHING)
+        yield Step(f"{me} learns that {what}", _host(state, me, call=NO_CALL, knows=False, verdict=verdict))
+
+
+def _zookeeper(state: State, me: int, variant: Variant) -> Iterator[Step]:
+    host, entry = state.hosts[me], state.entries[me]
+    wanted = {TAKE: WORKING, DROP: NO_ENTRY, REST: ON_PURPOSE if entry != NO_ENTRY else entry, SETTLE: entry}
+    names = {TAKE: "transaction", DROP: "removal", REST: "mark", SETTLE: "rewriting"}
+    if host.call in wanted:
+        executed = _written(state, me, wanted[host.call], variant)
+        yield Step(f"{me}'s {names[host.call]} is executed", _host(executed, me, call=host.call + DONE))
+    if host.lost in wanted:
+        executed = _written(state, me, wanted[host.lost], variant)
+        yield Step(f"{me}'s {names[host.lost]} is executed late", _host(executed, me, lost=NO_CALL, knows=False))
+
+
+def _machine(state: State, me: int, variant: Variant) -> Iterator[Step]:
+    """Its processes."""
+    host = state.hosts[me]
     if host.helper:
-        hit = {"broker": STOPPING, "ours": True} if host.broker in (SERVING, CATCHING_UP) and host.meant else {}
-        yield (
-            f"{me}'s helper sends SIGTERM",
-            _host(state, me, helper=False, signalled=host.daemon != DEAD, **hit),
-            False,
-        )
+        hit = host.meant and host.broker != GONE
+        stopped = {"broker": STOPPING, "ours": True} if hit and host.broker in (SERVING, CATCHING_UP) else {}
+        seen = {"signalled": hit or host.signalled, "sending": False} if host.sending else {}
+        yield Step(f"{me}'s helper sends SIGTERM", _host(state, me, helper=False, **seen, **stopped))
     if host.broker == STOPPING:
-        yield f"{me}'s broker is down", _host(state, me, broker=GONE, meant=False), False
+        yield Step(f"{me}'s broker is down", _host(state, me, broker=GONE, meant=False))
+    if host.broker == HUNG and not host.recorded:
+        yield Step(f"an operator kills {me}'s broker, which hangs", _host(state, me, broker=GONE, meant=False))
     if host.broker == CATCHING_UP:
-        yield f"{me}'s broker is back in its ISRs", _host(state, me, broker=SERVING, ours=False, long_gone=False), False
+        yield Step(f"{me}'s broker is back in its ISRs", _host(state, me, broker=SERVING, ours=False, long_gone=False))
     if host.daemon == DEAD:
-        fresh = {"knows": False, "verdict": 0, "call": NO_CALL, "signalled": False}
-        yield f"{me}'s daemon is started again", _host(state, me, daemon=UP, **fresh), False
+        heir = variant.settle_as_heir or not host.recorded
+        yield Step(f"{me}'s daemon is started again", _host(state, me, daemon=UP, heir=heir))
     if host.daemon == FROZEN:
-        yield f"{me}'s daemon is thawed", _host(state, me, daemon=UP), False
+        yield Step(f"{me}'s daemon is thawed", _host(state, me, daemon=UP))
     if host.stay_down:
-        yield f"an operator lets {me} start again", _host(state, me, stay_down=False), False
+        yield Step(f"an operator lets {me} start again", _host(state, me, stay_down=False))
 
 
-def _faults(state: State, me: int) -> Iterator[Step]:
-    less = state._replace(faults=state.faults - 1)
-    host = state.hosts[me]
+def _faults(state: State, me: int, variant: Variant) -> Iterator[Step]:
+    less, host, entry = state._replace(faults=state.faults - 1), state.hosts[me], state.entries[me]
+    dead = _dead(host)
     if host.daemon != DEAD:
-        # what it had sent may be executed after its death: `call` stays, and nobody gets the answer
-        yield f"{me}'s daemon dies", _host(less, me, daemon=DEAD, verdict=0, signalled=False, knows=False), True
+        yield Step(f"{me}'s daemon dies", _host(less, me, **dead), fault=True)
     if host.daemon == UP:
-        yield f"{me}'s daemon is frozen", _host(less, me, daemon=FROZEN), True
+        yield Step(f"{me}'s daemon is frozen", _host(less, me, daemon=FROZEN), fault=True)
     if host.broker in (SERVING, CATCHING_UP):
-        yield f"{me}'s broker dies by itself", _host(less, me, broker=GONE, meant=False), True
-    if host.call in (TAKE_SENT, RELEASE_SENT, TAKE_DONE, RELEASE_DONE):
-        yield f"{me}'s connection is lost", _host(less, me, call=NO_CALL, knows=False, verdict=0), True
+        yield Step(f"{me}'s broker dies by itself", _host(less, me, broker=GONE, meant=False), fault=True)
+    if host.broker == STOPPING:
+        yield Step(f"{me}'s broker hangs in its stop", _host(less, me, broker=HUNG), fault=True)
+    if host.call != NO_CALL and host.call < REFUSED:
+        unknown = {"call": NO_CALL, "knows": False, "verdict": NOTHING, "lost": _on_its_way(host)}
+        owed = {"unsettled": True} if host.call % DONE != SETTLE else {}
+        yield Step(f"{me}'s connection is lost", _host(less, me, **unknown, **owed), fault=True)
     if host.wanted:
-        yield f"an operator cancels {me}'s restart", _host(less, me, wanted=False), True
+        yield Step(f"an operator cancels {me}'s restart", _host(less, me, wanted=False), fault=True)
         if not host.stay_down:
-            yield f"an operator wants {me} to stay down", _host(less, me, stay_down=True), True
+            yield Step(f"an operator wants {me} to stay down", _host(less, me, stay_down=True), fault=True)
     if host.recorded:
-        lost = {"recorded": False, "intended": False, "meant": False}
-        gone = {"broker": GONE, "daemon": DEAD, "knows": False, "verdict": 0, "helper": False, "signalled": False}
-        yield f"{me}'s host is replaced, its state file is lost", _host(less, me, **lost, **gone), True
+        disk = {"recorded": False, "intended": False, "meant": False, "stay_down": False, "helper": False}
+        replaced = _host(less, me, **{**dead, **disk, "broker": GONE})
+        yield Step(f"{me}'s host is replaced, its state file is lost", replaced, fault=True)
+    left_alone = host.daemon == DEAD and host.broker in (SERVING, GONE)
+    if entry != NO_ENTRY and not host.helper and (left_alone or host.broker == HUNG):
+        given_up = {"ours": False, "long_gone": host.broker != SERVING}
+        released = _host(_written(less, me, NO_ENTRY, variant), me, knows=False, **given_up)
+        why = "its daemon is gone" if left_alone else "its stop hangs"
+        yield Step(f"an operator releases {me}'s entry, as {why}", released, fault=True)
+
+
+def _dead(host: Host) -> dict[str, object]:
+    """What is left of a daemon: what it had sent may be executed after its death, and nobody gets the answer."""
+    memory = {"knows": False, "verdict": NOTHING, "call": NO_CALL, "sending": False, "signalled": False}
+    return {"daemon": DEAD, "lost": _on_its_way(host), "unsettled": False, **memory}
+
+
+def _on_its_way(host: Host) -> int:
+    return host.call if host.call in (TAKE, DROP, REST) else host.lost
 
 
 def _time_passes(state: State, variant: Variant) -> State:
     hosts = tuple(
         h._replace(
-            verdict=0,
+            verdict=_AGED.get(h.verdict, NOTHING),
             helper=h.helper and not variant.helper_timer,
+            sending=h.sending and not variant.helper_timer,
             long_gone=h.long_gone or (h.broker != SERVING and not h.ours),
         )
         for h in state.hosts
@@ -245,22 +320,31 @@ def _host(state: State, me: int, **changes: object) -> State:
 
 
 def _written(state: State, me: int, entry: int, variant: Variant) -> State:
-    """The permit with my entry changed. What everybody knew of it is outdated, and what was sent on that is refused."""
-    entries = list(state.entries)
-    entries[me] = entry
-    hosts = tuple(h if i == me else _outdated(h, variant) for i, h in enumerate(state.hosts))
-    return state._replace(entries=tuple(entries), hosts=hosts)
+    """The permit with my entry so. What others knew of it is outdated, and what was sent over an older one fails."""
+    entries = (*state.entries[:me], entry, *state.entries[me + 1 :])
+    hosts = tuple(
+        h._replace(lost=NO_CALL if variant.compare_and_set else h.lost)
+        if i == me
+        else _outdated(h, entries[i], variant)
+        for i, h in enumerate(state.hosts)
+    )
+    return state._replace(entries=entries, hosts=hosts)
 
 
-def _outdated(host: Host, variant: Variant) -> Host:
+def _outdated(host: Host, entry: int, variant: Variant) -> Host:
+    """Who has an entry may not have heard of it for a while, and goes on."""
+    knows = host.knows and entry != NO_ENTRY
     if not variant.compare_and_set:
-        return host._replace(knows=False)
-    # also an answer that is under way tells of a version that is not the newest any more
-    call = _OUTDATED.get(host.call, host.call)
-    return host._replace(knows=False, call=call)
+        return host._replace(knows=knows)
+    # a removal, a mark and a rewriting begin anew by themselves
+    return host._replace(knows=knows, call=TAKE + REFUSED if host.call == TAKE else host.call, lost=NO_CALL)
 
 
 def _maintenance(state: State, variant: Variant, faults: int) -> State:
-    lost = TAKE_LOST if variant.check_maintenance else TAKE_SENT
-    hosts = tuple(h._replace(call=lost if h.call == TAKE_SENT else h.call, knows=False) for h in state.hosts)
-    return state._replace(maintenance=not state.maintenance, hosts=hosts, faults=faults)
+    def seen(h: Host) -> Host:
+        if not variant.check_maintenance:
+            return h._replace(knows=False)
+        call = TAKE + REFUSED if h.call == TAKE else h.call
+        return h._replace(knows=False, call=call, lost=NO_CALL if h.lost == TAKE else h.lost)
+
+    return state._replace(maintenance=not state.maintenance, hosts=tuple(map(seen, state.hosts)), faults=faults)

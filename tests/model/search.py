@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
 from dataclasses import dataclass, field
 
 from tests.model import permit_model as model
-from tests.model.permit_model import State, Variant
-
-SOUND = Variant()
+from tests.model.permit_model import SOUND, State, Variant
+from tests.model.promises import broken, well
 
 
 @dataclass
@@ -20,74 +19,63 @@ class Found:
     trace: list[str] = field(default_factory=list)
 
 
-def search(hosts: int, faults: int, variant: Variant = SOUND, most: int = 5_000_000) -> Found:
-    """All states that can be reached with so many faults. The first violation ends it, by the shortest trace."""
-    start = model.initial(hosts, faults)
-    came: dict[State, tuple[State, str] | None] = {start: None}
-    queue = deque([start])
-    calm: dict[State, list[State]] = {}
-    while queue:
-        state = queue.popleft()
-        for line, after, is_fault in model.successors(state, variant):
-            bad = violation(state, line, after)
-            if after not in came:
-                came[after] = (state, line)
-                queue.append(after)
-                if len(came) > most:
-                    raise AssertionError(f"more than {most} states: make the model smaller")
+def search(hosts: int, faults: int, variant: Variant = SOUND, most: int = 3_000_000, symmetric: bool = False) -> Found:
+    """All states that can be reached with so many faults. The first violation ends it, by the shortest trace.
+
+    `symmetric`: states that differ only in which host is which count as one; the hosts' numbers in a trace may swap.
+    """
+    states = [model.initial(hosts, faults)]
+    number = {states[0]: 0}
+    came: list[tuple[int, str]] = [(-1, "")]
+    backward: list[array[int]] = [array("l")]
+    at = 0
+    while at < len(states):
+        state = states[at]
+        for step in model.successors(state, variant):
+            after = _sorted(step.after) if symmetric else step.after
+            bad = broken(state, step, variant.apart)
             if bad is not None:
-                return Found(len(came), bad, [*_trace(came, state), line])
-            if not is_fault:
-                calm.setdefault(after, []).append(state)
-    stuck = _stuck(came, calm)
+                return Found(len(states), bad, [*_trace(came, at), step.line])
+            found = number.get(after)
+            if found is None:
+                found = number[after] = len(states)
+                states.append(after)
+                came.append((at, step.line))
+                backward.append(array("l"))
+                if len(states) > most:
+                    raise AssertionError(f"more than {most} states: make the model smaller")
+            if not step.fault:
+                backward[found].append(at)
+        at += 1
+    stuck = _stuck(states, backward)
     if stuck is not None:
-        return Found(len(came), "from here it never ends well", _trace(came, stuck))
-    return Found(len(came))
+        return Found(len(states), "from here it never ends well", _trace(came, stuck))
+    return Found(len(states))
 
 
-def violation(before: State, line: str, after: State) -> str | None:
-    """Why this step must not happen; None where it may."""
-    for me, (old, new) in enumerate(zip(before.hosts, after.hosts, strict=True)):
-        others = [h for i, h in enumerate(after.hosts) if i != me]
-        if new.broker == model.STOPPING and old.broker != model.STOPPING:
-            if any(h.ours and h.broker != model.SERVING for h in others):
-                return f"{me} is stopped while another broker is down by us"
-            if any(h.long_gone for h in others):
-                return f"{me} is stopped although another one has been out of the ISR for long"
-        if after.entries[me] == model.NO_ENTRY:
-            if new.helper and new.meant and new.broker in (model.SERVING, model.CATCHING_UP):
-                return f"{me} has no entry, and its SIGTERM may still be sent"
-            if new.ours and new.broker in (model.STOPPING, model.GONE):
-                return f"{me} is down by us, and has no entry"
-        taken = before.entries[me] == model.NO_ENTRY and after.entries[me] == model.WORKING
-        if taken and before.maintenance:
-            return f"{me} takes the permit in maintenance"
-    return None
+def _sorted(state: State) -> State:
+    pairs = sorted(zip(state.hosts, state.entries, strict=True))
+    return state._replace(hosts=tuple(h for h, _ in pairs), entries=tuple(e for _, e in pairs))
 
 
-def well(state: State) -> bool:
-    """Nobody is down, nothing is held, nothing is wanted."""
-    return not any(state.entries) and all(h.broker == model.SERVING and not h.wanted for h in state.hosts)
-
-
-def _stuck(came: dict[State, tuple[State, str] | None], calm: dict[State, list[State]]) -> State | None:
-    """A state without faults left from which no way leads to a good end; None where there is none."""
-    good = [state for state in came if well(state)]
-    reached = set(good)
-    queue = deque(good)
+def _stuck(states: list[State], backward: list[array[int]]) -> int | None:
+    """A state from which no way without a fault leads to a good end; None where there is none."""
+    reached = bytearray(len(states))
+    queue = [at for at, state in enumerate(states) if well(state)]
+    for at in queue:
+        reached[at] = 1
     while queue:
-        for before in calm.get(queue.popleft(), ()):
-            if before not in reached:
-                reached.add(before)
+        for before in backward[queue.pop()]:
+            if not reached[before]:
+                reached[before] = 1
                 queue.append(before)
-    return next((state for state in came if state not in reached), None)
+    found = reached.find(0)
+    return None if found < 0 else found
 
 
-def _trace(came: dict[State, tuple[State, str] | None], state: State) -> list[str]:
+def _trace(came: list[tuple[int, str]], at: int) -> list[str]:
     lines: list[str] = []
-    step = came[state]
-    while step is not None:
-        before, line = step
+    while at > 0:
+        at, line = came[at]
         lines.append(line)
-        step = came[before]
     return lines[::-1]

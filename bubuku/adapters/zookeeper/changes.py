@@ -19,7 +19,8 @@ from bubuku.adapters.zookeeper.cache import Node, WatchedNodes
 from bubuku.adapters.zookeeper.nodes import CONFLICTS, TRIES, Nodes, ended, outcome
 from bubuku.adapters.zookeeper.session import Session
 from bubuku.core.actions import Outcome, Result
-from bubuku.core.errors import UnavailableError, UsageError
+from bubuku.core.change import SCHEMA
+from bubuku.core.errors import RefusedError, UnavailableError, UsageError
 from bubuku.core.shared import Change, Maintenance
 
 HISTORY = 500
@@ -72,6 +73,8 @@ class ZooKeeperChanges:
             change = None if node is None else documents.parse_change(sequence, node.data, node.version)
             if change is None:
                 raise UsageError(f"there is no open change {sequence}; see: bubuku-cli changes list")
+            if change.schema > SCHEMA:
+                raise RefusedError(f"change {sequence} is of a newer daemon: cancel it there ({change.asked_by} asked)")
             asked = replace(change, cancel=True)
             try:
                 self._nodes.write(path, documents.change_document(asked), change.version, until)

@@ -16,6 +16,7 @@ from bubuku.core.model import Desired, Member
 from bubuku.core.shared import Change, ChangeState, Entry, Maintenance, Permit
 
 SCHEMA = 1
+LONGEST_SECONDS = 1e12  # of maintenance; what is longer, or no number at all, has no end
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
@@ -139,7 +140,7 @@ def parse_maintenance(data: bytes, version: int, modified_epoch: float) -> Maint
     if found is None:
         return Maintenance(version, on=True, text="its document cannot be read", since_epoch=modified_epoch)
     seconds = found.get("for_seconds")
-    lasts = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    lasts = isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds <= LONGEST_SECONDS
     return Maintenance(
         version=version,
         on=found.get("on") is not False,
