@@ -49,6 +49,7 @@ from tests.support.observations import (
     record,
     unread,
 )
+from tests.support.stops import OFF, ON, intended, noted
 
 S = BrokerState
 KILLED = ended(code=None, signal=9)
@@ -395,3 +396,26 @@ def test_the_case_reads_no_meeting_place_that_is_away() -> None:
     assert Case(POLICY, Memory(), observe(coordination=read(view))).meeting is None
     assert Case(POLICY, Memory(), observe(process=ProcessView())).ended_at == NEVER
     assert standing(REGISTRATION).known
+
+
+# hands off
+
+MAINTENANCE = read(meeting(maintenance=ON))
+
+
+def test_in_maintenance_nothing_is_started() -> None:
+    assert passes(gates.hands_off, observe())
+    assert passes(gates.hands_off, observe(coordination=read(meeting(maintenance=OFF))))
+    assert stopped(gates.hands_off, observe(coordination=MAINTENANCE)) == (S.NOT_RUNNING, Reason.MAINTENANCE)
+    assert passes(gates.hands_off, observe(coordination=read(meeting(maintenance=replace(ON, until_epoch=0.0)))))
+
+
+def test_save_what_we_stopped_ourselves() -> None:
+    for_one = after_end(coordination=MAINTENANCE, record=noted(intended()))
+    assert passes(gates.hands_off, for_one)
+    assert stopped(gates.hands_off, replace(for_one, record=noted()))[1] is Reason.MAINTENANCE, "it died by itself"
+
+
+def test_hands_are_kept_off_as_it_was_last_known() -> None:
+    away = observe(coordination=read(meeting(connected=False, maintenance=ON)))
+    assert stopped(gates.hands_off, away)[1] is Reason.MAINTENANCE
