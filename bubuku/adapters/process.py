@@ -202,9 +202,10 @@ class KafkaProcess:
         self._adopted = False
 
 
-def send_stop(identity: ProcessId, deadline: float) -> Outcome:
+def send_stop(identity: ProcessId, deadline: float, helper: Path = STOP_HELPER) -> Outcome:
     """SIGTERM to exactly this process, not after `deadline` (monotonic seconds). Effects thread.
 
+    `helper`: the program that sends it, or in a test one that freezes on its way.
     DONE: sent; REFUSED: too late, or it is gone; UNKNOWN: the helper itself ended in another way.
     """
     begun = time.monotonic()
@@ -214,13 +215,13 @@ def send_stop(identity: ProcessId, deadline: float) -> Outcome:
     try:
         if identify(identity.pid) != identity or _has_ended(pidfd):
             return Outcome(Result.REFUSED, begun, time.monotonic(), f"process {identity.pid} is gone")
-        command = [sys.executable, "-I", "-S", str(STOP_HELPER), str(pidfd), repr(deadline)]
-        helper = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(pidfd,))
+        command = [sys.executable, "-I", "-S", str(helper), str(pidfd), repr(deadline)]
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(pidfd,))
     except OSError as error:
         raise UnavailableError(f"the helper that stops Kafka cannot be started: {error.strerror}") from error
     finally:
         os.close(pidfd)
-    status = helper.wait()  # its timer bounds it
+    status = child.wait()  # its timer bounds it
     result, detail = {
         0: (Result.DONE, ""),
         1: (Result.REFUSED, "too late: the verdict is too old"),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from bubuku.adapters import process as adapter
-from bubuku.adapters.process import KafkaProcess, LaunchSettings, identify
+from bubuku.adapters.process import STOP_HELPER, KafkaProcess, LaunchSettings, identify, send_stop
+from bubuku.core.actions import Outcome, Result
 from bubuku.core.errors import UnavailableError
 from bubuku.core.shared import ProcessId
 from tests.support.wait import wait_for
@@ -127,3 +129,117 @@ def test_a_child_that_cannot_be_watched_does_not_live_on(tmp_path: Path, monkeyp
         ours.start()
     assert identify(begun[0]) is None
     assert ours.view().identity is None
+
+
+# SIGTERM by the helper
+
+FREEZES = """
+import os, runpy, signal, sys, time
+from pathlib import Path
+
+def freeze():
+    Path("{told}.new").write_text(f"{{os.getpid()}} {{sys.argv[2]}}")
+    os.rename("{told}.new", "{told}")
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+def late(*arguments, send=signal.pidfd_send_signal):
+    freeze()
+    send(*arguments)
+
+sys.argv[2] = repr(time.monotonic() + 0.5)  # so that it is frozen before its deadline, however slowly it began
+if "{where}" == "before its timer":
+    freeze()
+else:
+    signal.pidfd_send_signal = late
+runpy.run_path("{helper}", run_name="__main__")
+"""
+
+
+@pytest.fixture
+def broker(children: list[subprocess.Popen[bytes]]) -> ProcessId:
+    children.append(subprocess.Popen(["sleep", "60"]))
+    identity = identify(children[0].pid)
+    assert identity is not None
+    return identity
+
+
+def soon() -> float:
+    return time.monotonic() + 60
+
+
+def test_sigterm_is_sent_in_time(broker: ProcessId, children: list[subprocess.Popen[bytes]]) -> None:
+    outcome = send_stop(broker, soon())
+    assert (outcome.result, outcome.data) == (Result.DONE, {"process": broker})
+    assert children[0].wait(10) == -signal.SIGTERM
+
+
+def test_too_late_nothing_is_sent(broker: ProcessId) -> None:
+    outcome = send_stop(broker, time.monotonic())
+    assert (outcome.result, outcome.detail) == (Result.REFUSED, "too late: the verdict is too old")
+    assert identify(broker.pid) == broker
+
+
+def test_nothing_is_sent_to_who_is_gone_or_to_who_has_its_pid_now(broker: ProcessId) -> None:
+    reused = replace(broker, start_ticks=broker.start_ticks - 1)
+    assert send_stop(reused, soon()).result is Result.REFUSED
+    assert send_stop(replace(broker, boot_id="of before"), soon()).result is Result.REFUSED
+    assert identify(broker.pid) == broker
+    end(broker)
+    wait_for(lambda: identify(broker.pid) is None, 10, "the end")
+    assert send_stop(broker, soon()).detail == f"process {broker.pid} is gone"
+    assert send_stop(replace(broker, pid=2**30), soon()).result is Result.REFUSED
+
+
+def sent_by_a_frozen_helper(where: str, identity: ProcessId, tmp_path: Path, blocked: bool = False) -> Outcome:
+    """`send_stop` with a helper that is frozen before its deadline and thawed after it."""
+    told, helper = tmp_path / "frozen", tmp_path / "helper.py"
+    helper.write_text(FREEZES.format(told=told, where=where, helper=STOP_HELPER))
+    outcomes: list[Outcome] = []
+
+    def send() -> None:
+        if blocked:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        outcomes.append(send_stop(identity, soon(), helper))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    wait_for(told.exists, 30, "the helper to get as far")
+    pid, deadline = told.read_text().split()
+    stat = Path(f"/proc/{pid}/stat")
+    wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", 10, "the helper to be frozen")
+    wait_for(lambda: time.monotonic() > float(deadline), 10, "its deadline")
+    os.kill(int(pid), signal.SIGCONT)
+    sender.join(30)
+    return outcomes[0]
+
+
+@pytest.mark.parametrize("where", ["before its timer", "right before it sends"])
+def test_a_helper_that_is_thawed_after_its_deadline_sends_nothing(
+    where: str, broker: ProcessId, tmp_path: Path
+) -> None:
+    outcome = sent_by_a_frozen_helper(where, broker, tmp_path)
+    assert (outcome.result, outcome.detail) == (Result.REFUSED, "too late: the verdict is too old")
+    assert identify(broker.pid) == broker
+
+
+def test_its_timer_works_where_the_daemon_was_made_to_block_the_alarm(broker: ProcessId, tmp_path: Path) -> None:
+    outcome = sent_by_a_frozen_helper("right before it sends", broker, tmp_path, blocked=True)
+    assert outcome.result is Result.REFUSED
+    assert identify(broker.pid) == broker
+
+
+def test_its_timer_works_where_the_daemon_was_made_to_ignore_the_alarm(broker: ProcessId, tmp_path: Path) -> None:
+    """Whoever starts the daemon may do so, and a process inherits what is ignored."""
+    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    try:
+        outcome = sent_by_a_frozen_helper("right before it sends", broker, tmp_path)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert outcome.result is Result.REFUSED
+    assert identify(broker.pid) == broker
+
+
+def test_a_helper_that_ends_in_another_way_may_have_sent_it(broker: ProcessId, tmp_path: Path) -> None:
+    broken = tmp_path / "helper.py"
+    broken.write_text("import os; os.kill(os.getpid(), 9)")
+    assert send_stop(broker, soon(), broken).result is Result.UNKNOWN
