@@ -118,9 +118,9 @@ def draw(policy: Policy, memory: Memory, obs: Observation, node_id: int, want: W
 
 
 def _settled_down(policy: Policy, memory: Memory, obs: Observation) -> bool:
-    """In its ISRs for the stability window, and the election of preferred leaders was tried since."""
+    """In its ISRs for the stability window, as seen after it, too; preferred leaders were elected, or tried, since."""
     stop, since = obs.record.stop, memory.back_since
-    if stop is None or since is None or obs.now - since < policy.stability:
+    if stop is None or since is None or min(obs.now, obs.cluster.begun) - since < policy.stability:
         return False
     elected = obs.outcomes.get(ElectPreferred)
     return elected is not None and elected.begun >= since + policy.stability and elected.result is not Result.RUNNING

@@ -71,10 +71,11 @@ AFTERWARDS: dict[type, tuple[str, ...]] = {  # which readers show something else
 
 def _then(handle: Handler, readers: ReaderThreads, names: tuple[str, ...]) -> Handler:
     def run(action: Action) -> Outcome:
-        done = handle(action)
-        for name in names:
-            getattr(readers, name).wake()
-        return done
+        try:
+            return handle(action)
+        finally:  # also after an error: what it has changed is not known then
+            for name in names:
+                getattr(readers, name).wake()
 
     return run
 

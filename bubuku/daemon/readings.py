@@ -114,13 +114,20 @@ class ReaderThreads:
             reader.wake()
 
     def hurry(self, busy: bool) -> None:
-        """What only a decision to start rests on is not hurried any more once Kafka runs: its start needs the cores."""
+        """What only a decision to start rests on is not hurried any more once Kafka runs: its start needs the cores.
+
+        Once Kafka answers, metadata is read often while replicas are out of sync: a restart is over when it is back.
+        """
         running = self._running() is not None
         for reader in self._all:
             reader.hurry(busy and not (running and reader in self._before_start))
         if self._was_busy and not busy:
             self.cluster.wake()  # it serves: what it leads has changed
-        elif not busy and unsettled(self.cluster.latest) and _age(self.cluster.latest) >= UNSETTLED_SECONDS:
+        elif (
+            (not busy or self.answers.latest.value)
+            and unsettled(self.cluster.latest)
+            and _age(self.cluster.latest) >= UNSETTLED_SECONDS
+        ):
             self.cluster.wake()
         self._was_busy = busy
 

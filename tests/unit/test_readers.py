@@ -183,7 +183,8 @@ def test_other_processes_are_unknown_not_absent_while_our_own_kafka_runs() -> No
         threads.foreign.stop(5)
 
 
-def test_the_metadata_is_read_again_when_a_broker_came_or_went_and_until_all_replicas_are_in_sync() -> None:
+@pytest.mark.parametrize("busy", [False, True], ids=["at rest", "while its broker is on its way back"])
+def test_the_metadata_is_read_again_when_a_broker_came_or_went_and_until_all_replicas_are_in_sync(busy: bool) -> None:
     """At rest it is read rarely; an operator who waits for the cluster must not be shown what was before."""
     seen: list[tuple[Member, ...]] = [(make.member(1), make.member(2))]
 
@@ -204,10 +205,10 @@ def test_the_metadata_is_read_again_when_a_broker_came_or_went_and_until_all_rep
     )
     threads.start()
     try:
-        threads.hurry(False)
+        threads.hurry(busy)
         wait_for(lambda: unsettled(threads.cluster.latest) and threads.cluster.latest.known, 5, "the metadata")
         begun = threads.cluster.latest.begun
-        wait_for(lambda: threads.hurry(False) or threads.cluster.latest.begun > begun, 10, "another reading")
+        wait_for(lambda: threads.hurry(busy) or threads.cluster.latest.begun > begun, 10, "another reading")
         seen[0] = (*seen[0], make.member(3))
         threads.coordination.wake()
         wait_for(lambda: not unsettled(threads.cluster.latest), 5, "a reading after a broker came")

@@ -285,6 +285,14 @@ def test_it_stays_in_its_isrs_for_the_stability_window_and_its_leaders_were_elec
     assert not is_back(done(NOW - 5), since=NOW - POLICY.stability + 0.1)
 
 
+def test_the_end_of_the_window_was_seen() -> None:
+    """Metadata is read rarely at rest: what was in sync at its beginning alone is not back."""
+    obs = again(partition(2, (1, 2, 3)), begun=NOW - 11, outcomes={ElectPreferred: done(NOW - 5)})
+    memory = watching(noted=TOKEN, served_since=NOW - 60, back_since=NOW - 40)
+    assert not facts(obs, memory).back
+    assert facts(replace(obs, cluster=read(obs.cluster.value, NOW - 10)), memory).back
+
+
 def test_a_drop_that_is_done_is_waited_for_until_it_is_read() -> None:
     assert not facts(serving(agreed(ours=entry()), BACK, outcomes=dropped())).permit_known
     assert facts(serving(agreed(version=VERSION + 1), BACK, outcomes=dropped())).permit_known
