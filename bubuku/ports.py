@@ -185,7 +185,10 @@ class Changes(Protocol):
         """All or none, with their sequences."""
 
     def cancel(self, sequence: int, deadline_seconds: float) -> Change:
-        """Raises UsageError where there is no such open change."""
+        """Raises UsageError where there is no such open change, RefusedError where a newer daemon wrote it."""
+
+    def find(self, sequence: int, deadline_seconds: float) -> Change | None:
+        """As it is now, also where another daemon has just written it, open or ended; None: there is none."""
 
     def ended(self, most: int, deadline_seconds: float) -> tuple[Change, ...]:
         """Those that ended last, the newest first."""

@@ -43,7 +43,12 @@ TITLES = {
     413: "too large",
     504: "timed out",
 }
-PATIENCE: Mapping[str, float] = {SAFE_TO_STOP: 30.0, changes.CHANGES: 30.0}  # seconds: the deadlines of what is asked
+PATIENCE: Mapping[str, float] = {  # path, or the folder that it is in → seconds: the deadlines of what is asked
+    SAFE_TO_STOP: 30.0,
+    changes.CHANGES: 40.0,
+    changes.MAINTENANCE: 15.0,
+    changes.PERMIT: 15.0,
+}
 
 
 Probe = Callable[[Published | None, float, float], documents.Problem | None]
