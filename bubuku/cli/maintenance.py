@@ -53,7 +53,7 @@ def switch_on(
     """Switch it on. A broker that we have stopped already is started again all the same."""
     wanted = {"on": True, "by": acting.asker(), "reason": reason, "for_seconds": seconds, "dry_run": dry_run}
     switch(wanted, "Switch maintenance on: no broker that dies is started again?", yes, token_file, api)
-    lasting = "" if seconds is None else f" for {seconds:.0f} s"
+    lasting = "" if seconds is None else f" for {duration(seconds)}"
     click.echo(acting.DRY_RUN if dry_run else f"maintenance is on{lasting}", err=True)
 
 

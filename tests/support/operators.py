@@ -202,11 +202,13 @@ def operations(meeting: Meeting, kafka: Kafka, clock: Clock | None = None) -> Op
 
 
 @contextmanager
-def serving(asked: Operations, token: str | None = None, health_port: int | None = None) -> Iterator[str]:
+def serving(
+    asked: Operations, token: str | None = None, health_port: int | None = None, port: int = 0
+) -> Iterator[str]:
     """The URL of a daemon's API that takes these requests."""
     server = HttpServer(
         LOOPBACK,
-        0,
+        port,
         lambda: None,
         time.monotonic,
         make.ABOUT,
