@@ -41,9 +41,10 @@ from bubuku.core.model import (
     Record,
     RegistrationView,
 )
-from bubuku.core.observation import Decision, Event, Observation, Policy, Published
+from bubuku.core.observation import Decision, Event, Observation, Policy, Published, Tally
 from bubuku.core.reasons import Reason
 from bubuku.core.shared import ProcessId
+from bubuku.core.tally import counted
 from bubuku.ports import BrokerFiles, BrokerProcess, Clock, StateFile
 
 LOG = logging.getLogger(__name__)
@@ -304,6 +305,7 @@ class Supervisor:
             events=events,
             starts=starts,
             fences=fences,
+            tally=counted(last.tally if last is not None else Tally(), obs, decision),
             seconds_in_state=seconds,
             loop_lag_seconds=max(0.0, began - last.at - 1.0) if last is not None else 0.0,
             cycle_seconds=ended - began,

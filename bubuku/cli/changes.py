@@ -15,24 +15,20 @@ import click
 from bubuku.cli import acting, source
 from bubuku.cli import output as out
 from bubuku.cli.status import api_option, listed
-from bubuku.core.errors import BubukuError
+from bubuku.core.errors import BubukuError, UsageError
 
 CHANGES = "/v1/changes"
 VERBS = {"restart": "Restart", "stop": "Stop", "start": "Start"}
 
 
-def brokers_option(required: bool = True) -> Any:
-    return click.option(
-        "--broker",
-        "brokers",
-        type=click.IntRange(0, 2**31 - 1),
-        multiple=True,
-        required=required,
-        metavar="N",
-        help="Which one; again for more: they go one after the other.",
-    )
-
-
+brokers_option = click.option(
+    "--broker",
+    "brokers",
+    type=click.IntRange(0, 2**31 - 1),
+    multiple=True,
+    metavar="N",
+    help="Which one; again for more: they go one after the other.",
+)
 accept_option = click.option(
     "--accept-unavailable", is_flag=True, help="Let partitions become unavailable that cannot be kept so."
 )
@@ -48,7 +44,7 @@ def acts(command: Any) -> Any:
         acting.yes_option,
         acting.dry_run_option,
         acting.reason_option,
-        brokers_option(),
+        brokers_option,
     ):
         command = option(command)
     return command
@@ -100,6 +96,8 @@ def submit(
 ) -> None:
     urls, token = source.addresses(api), acting.token(token_file)
     ids = list(dict.fromkeys(brokers))
+    if not ids:  # the original took this host's
+        raise UsageError(f"which broker? name it: bubuku-cli {kind} --broker N")
     if not dry_run:
         acting.sure(f"{VERBS[kind]} broker{'' if len(ids) == 1 else 's'} {listed(ids)}?", yes)
     wanted = {

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from bubuku.cli import acting, source
 from bubuku.cli import output as out
-from bubuku.cli.status import api_option, duration
+from bubuku.cli.status import api_option, duration, maintenance_line
 
 MAINTENANCE, PERMIT = "/v1/maintenance", "/v1/permit"
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -82,15 +82,6 @@ def switch(wanted: dict[str, Any], question: str, yes: bool, token_file: Path | 
 def show_maintenance(api: str | None, output: str) -> None:
     """Whether it is on, since when and why."""
     out.show(source.fetch(source.addresses(api), MAINTENANCE), output, maintenance_line)
-
-
-def maintenance_line(document: dict[str, Any]) -> str:
-    if not document["on"]:
-        return "maintenance is off"
-    until = document["until_epoch"]
-    ends = "" if until is None else f", for {duration(until - time.time())} more"
-    why = f": {document['text']}" if document["text"] else ""
-    return f"maintenance is on, by {document['by']}{ends}{why}"
 
 
 @click.group()
