@@ -336,7 +336,7 @@ class Config(Section):
 
     def token(self) -> str | None:
         """What requests that change something must carry; None: none is configured. Raises UsageError naming the file
-        where it cannot be read or is empty."""
+        where it cannot be read, or is no token: one line of ASCII characters."""
         path = self.api.token_file
         if path is None:
             return None
@@ -347,6 +347,8 @@ class Config(Section):
             raise UsageError(f"api.token_file: {path}: {reason}") from None
         if not found:
             raise UsageError(f"api.token_file: {path} is empty")
+        if not (found.isascii() and found.isprintable()):
+            raise UsageError(f"api.token_file: {path} must hold one line of ASCII characters")
         return found
 
     def template(self) -> str:
