@@ -17,6 +17,7 @@ from bubuku.core.actions import (
     SLOW,
     Action,
     AdoptBroker,
+    DumpThreads,
     EndStalled,
     KillStuck,
     MarkDirs,
@@ -237,6 +238,8 @@ class Supervisor:
         elif isinstance(action, StopGracefully):
             LOG.warning("%s", action.sentence)
             return self._process.signal(action.identity, signal.SIGTERM)
+        elif isinstance(action, DumpThreads):
+            self._process.signal(action.identity, signal.SIGQUIT)
         elif isinstance(action, KillStuck):
             LOG.warning("%s", action.sentence)
             return self._process.signal(action.identity, signal.SIGKILL)

@@ -48,7 +48,7 @@ def decide(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, De
     actions = (*decision.actions, *chores)
     latest = replace(obs, record=_latest(obs.record, actions))
     node_id = identity.node_id(policy, latest.record, obs.log_dirs.value or ())
-    step = stopping.step(policy, memory, latest, node_id, decision.state)
+    step = stopping.step(policy, memory, latest, node_id, decision)
     memory = step.memory
     decision = replace(decision, actions=(*actions, *step.actions), progress_of_stop=step.progress)
     check(memory.state, decision, obs)
@@ -259,7 +259,8 @@ def _cause(memory: Memory, obs: Observation, ended: Exit) -> Reason:
         return Reason.START_STALLED
     ours = obs.record.process == ended.identity
     if ours and obs.record.stop is not None and obs.record.stop.intended:
-        return Reason.RESTARTED
+        repaired = obs.record.stop.why == Reason.NOT_REGISTERED
+        return Reason.NOT_REGISTERED if repaired else Reason.RESTARTED
     if ours and obs.record.stop_intent:
         return Reason.FIRST_START  # its daemon took it along; this one brings it back
     if ours and obs.record.registration is not None and identity.ended_cleanly(ended, obs.log_dirs):

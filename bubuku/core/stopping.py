@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bubuku.core import change as changes
-from bubuku.core import permit, stop_facts
+from bubuku.core import permit, self_repair, stop_facts
 from bubuku.core.actions import (
     Action,
     DropPermit,
+    DumpThreads,
     ElectPreferred,
     Judge,
     KillStuck,
@@ -27,12 +28,14 @@ from bubuku.core.actions import (
 from bubuku.core.guard import named
 from bubuku.core.memory import Memory
 from bubuku.core.model import BrokerState, CoordinationView, Record
-from bubuku.core.observation import Observation, Policy, Progress
+from bubuku.core.observation import Decision, Observation, Policy, Progress
 from bubuku.core.permit import VERDICT_SECONDS, Facts, Move
+from bubuku.core.reasons import Reason
 from bubuku.core.shared import Change, ChangeState, Entry, Finished, Stop
 from bubuku.core.stop_facts import Want
 
 WRITE_RETRY_SECONDS = 5.0
+SENTENCE_SECONDS = 1.0  # so often, at most, a document is written because of its sentence alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,10 @@ class Step:
     progress: Progress | None = None
 
 
-def step(policy: Policy, memory: Memory, obs: Observation, node_id: int | None, state: BrokerState) -> Step:
-    """One move of the permit's protocol, and one write of the change's document. `state`: the broker's, as decided."""
+def step(policy: Policy, memory: Memory, obs: Observation, node_id: int | None, decided: Decision) -> Step:
+    """One move of the permit's protocol, and one write of the change's document. `decided`: of the broker's state."""
+    state = decided.state
+    memory = self_repair.remember(memory, obs, decided.reason)
     meeting = obs.coordination.value
     if meeting is None or node_id is None:
         return Step(memory)
@@ -54,7 +59,7 @@ def step(policy: Policy, memory: Memory, obs: Observation, node_id: int | None, 
     again = _started_again(obs, change)
     if again is not None:
         return Step(memory, (Remember(again),))
-    want = _want(obs.record, change)
+    want = _want(obs.record, change) or self_repair.want(policy, memory, obs)
     facts = stop_facts.draw(policy, memory, obs, node_id, want)
     _, move = permit.decide(facts)
     at = Position(policy, memory, obs, meeting, node_id, want, facts, state)
@@ -119,7 +124,11 @@ class Position:
                     want.stay_down,
                     want.accept_unavailable,
                 )
-                return replace(memory, noted=want.token), (Remember(replace(record, stop=noted)),)
+                memory, acts = replace(memory, noted=want.token), (Remember(replace(record, stop=noted)),)
+                if want.why is not Reason.NOT_REGISTERED or obs.process.identity is None:
+                    return memory, acts
+                repairs = (*self_repair.lately(memory, obs.now), obs.now)
+                return replace(memory, repairs=repairs), (*acts, DumpThreads(obs.process.identity))
             case Move.ADOPT if found is not None:
                 entry = found.entries[self.node_id]
                 alive = obs.process.identity
@@ -237,8 +246,8 @@ class Position:
             )
         if self.state is not BrokerState.SERVING:
             return Progress("starting", f"Kafka is {self.state.value}")
-        left = stop_facts.behind(self.memory, self.obs, stop, self.node_id) or ()
-        if left == ("",):
+        left = stop_facts.behind(self.memory, self.obs, stop, self.node_id)
+        if left is None:
             return Progress("catching_up", "whether it is in sync again is being looked at")
         if left:
             more = f" and {len(left) - 1} more" if len(left) > 1 else ""
@@ -255,7 +264,10 @@ def _document(obs: Observation, at: Position, change: Change | None, progress: P
     if outcome is not None and outcome.result is Result.RUNNING:
         return None
     wanted = _next_document(obs, at, change, progress)
-    return wanted if wanted != change else None
+    if wanted == change:
+        return None
+    only_said = replace(wanted, sentence=change.sentence) == change
+    return None if only_said and obs.now - at.memory.change_written_at < SENTENCE_SECONDS else wanted
 
 
 def _next_document(obs: Observation, at: Position, change: Change, progress: Progress | None) -> Change:
