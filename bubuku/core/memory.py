@@ -43,6 +43,7 @@ class Memory:
     stalled: ProcessId | None = None
     stalled_at: float = 0.0
     stop_sent_at: float | None = None
+    terminate_since: float | None = None
     join_sent_at: float | None = None
     desired_sent_at: float | None = None
     # the deliberate stop under way
