@@ -294,6 +294,12 @@ class Config(Section):
         default=False,
         description="SIGTERM to the daemon stops Kafka too. Otherwise Kafka goes on for the next daemon to adopt.",
     )
+    graceful_terminate_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="How long a daemon that ends with its Kafka, or whose host shuts down, waits for the guard's "
+        "leave. Then, or at a second SIGTERM, Kafka is stopped gracefully all the same.",
+    )
     features: tuple[Feature, ...] = Field(default=(), description="BUKU_FEATURES of the original Bubuku.")
     free_space_diff_threshold_mb: int = Field(
         default=50_000, ge=1, description="For the feature balance_data_size: the imbalance, in MB, that it acts on."

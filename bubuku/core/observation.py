@@ -70,7 +70,8 @@ class Observation:
     coordination: Dated[CoordinationView]
     outcomes: Mapping[type, Outcome] = field(default_factory=dict)  # of slow actions, the latest of each kind
     start_error: Dated[str] | None = None  # the last start could not even be executed: when, and why
-    terminate: bool = False  # the daemon was told to end and to take Kafka with it
+    leaving: bool = False  # the daemon was told to end and to take Kafka with it, as soon as the guard allows it…
+    terminate: bool = False  # …and now all the same: its patience is over, or it was told so twice
 
 
 @dataclass(frozen=True, slots=True)
