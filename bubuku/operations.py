@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from bubuku.core import change
 from bubuku.core.actions import Result
-from bubuku.core.change import KINDS
+from bubuku.core.change import KINDS, SCHEMA, UNTOUCHED
 from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError, UsageError
-from bubuku.core.guard import Verdict, named, objections
+from bubuku.core.guard import Objection, Verdict, named, objections
 from bubuku.core.model import CoordinationView, Dated
 from bubuku.core.shared import Change, ChangeState, Entry, Maintenance
 from bubuku.ports import Changes, Clock, Permits
@@ -39,7 +40,7 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`changes` have no sequence yet after a dry run. `verdicts`: what the guard says now of those that are to stop;
-    none while another broker is in the permit, and not of the last ones where the cluster answers slowly."""
+    not of the last ones where the cluster answers slowly. A no is for a stop of ours that is under way: it waits."""
 
     changes: tuple[Change, ...]
     verdicts: tuple[Verdict, ...]
@@ -79,13 +80,11 @@ class Operations:
             if node not in members:
                 known = ", ".join(map(str, sorted(members))) or "none"
                 raise UsageError(f"no daemon answers for broker {node}; those with one are {known}")
-        for change in view.changes:
-            if change.node_id in request.nodes and change.kind == request.kind:
-                where = f"see bubuku-cli changes show {change.sequence}"
-                raise RefusedError(f"broker {change.node_id} is being {kind.verb} already: {where}")
-        verdicts: tuple[Verdict, ...] = ()
-        if kind.stops and not (view.permit is not None and view.permit.entries):
-            verdicts = self._judged(request)
+        for each in view.changes:
+            if each.node_id in request.nodes and each.kind == request.kind:
+                where = f"see bubuku-cli changes show {each.sequence}"
+                raise RefusedError(f"broker {each.node_id} is being {kind.verb} already: {where}")
+        verdicts = self._judged(request) if kind.stops else ()
         made = tuple(self._change(request, node) for node in request.nodes)
         if request.dry_run:
             return Answer(made, verdicts)
@@ -109,7 +108,24 @@ class Operations:
         found = self.change(sequence)
         if not found.state.is_open:
             raise UsageError(f"change {sequence} has ended already: {found.state}")
-        return replace(found, cancel=True) if dry_run else self._changes.cancel(sequence, DEADLINE_SECONDS)
+        if dry_run:
+            return replace(found, cancel=True)
+        if found.schema <= SCHEMA and self._nothing_is_under_way(found):
+            by = change.ended(replace(found, cancel=True), ChangeState.CANCELLED, UNTOUCHED, self._clock.wall())
+            outcome = self._changes.write(by, DEADLINE_SECONDS)
+            if outcome.result is Result.DONE:
+                return by
+            if outcome.result is Result.UNKNOWN:
+                raise TimedOutError(f"{outcome.detail}; see: bubuku-cli changes show {sequence}")
+        return self._changes.cancel(sequence, DEADLINE_SECONDS)
+
+    def _nothing_is_under_way(self, found: Change) -> bool:
+        """Nobody has begun to work on it, or who did is away with nothing in the permit: anybody may end it."""
+        view = self._meeting()
+        if found.state is ChangeState.QUEUED:
+            return True
+        away = all(member.node_id != found.node_id for member in view.members)
+        return away and view.permit is not None and found.node_id not in view.permit.entries
 
     def maintenance(self) -> Maintenance:
         """Raises UnavailableError where it cannot be read."""
@@ -153,18 +169,31 @@ class Operations:
         return entry
 
     def _judged(self, request: Request) -> tuple[Verdict, ...]:
-        """Raises RefusedError for the first that may not be stopped."""
+        """Raises RefusedError for the first that may not be stopped, whatever becomes of those in the permit."""
         verdicts: list[Verdict] = []
         until = self._clock.now() + JUDGING_SECONDS
         for node in request.nodes:
             if verdicts and self._clock.now() >= until:
                 break
-            verdict = self._verdicts.safe_to_stop(frozenset({node}), request.accept_unavailable)
-            if not verdict.allowed:
+            hindered = self._others_are_down(node)
+            try:
+                verdict = self._verdicts.safe_to_stop(frozenset({node}), request.accept_unavailable)
+            except UnavailableError:
+                if hindered:
+                    continue
+                raise
+            hindered = hindered or self._others_are_down(node)  # it may have been read a moment too early
+            lasting = any(b.objection is Objection.CANNOT_BE_AVAILABLE for b in verdict.blocked)
+            if not verdict.allowed and (lasting or not hindered):
                 self._refused.update(objections(verdict))
                 raise RefusedError(verdict.sentence())
             verdicts.append(verdict)
         return tuple(verdicts)
+
+    def _others_are_down(self, node: int) -> bool:
+        """Others are in the permit: what the guard says now of this one may be because of them."""
+        found = self._meeting().permit
+        return found is not None and bool(set(found.entries) - {node})
 
     def _meeting(self) -> CoordinationView:
         view = self._view().value

@@ -175,11 +175,11 @@ class Permits(Protocol):
 
 
 class Changes(Protocol):
-    """The changes' documents, and maintenance. All but `write` are requests: they raise UnavailableError where it was
-    not done, TimedOutError where that is not known."""
+    """The changes' documents, and maintenance. All but `write` (which requests use too) raise UnavailableError where it
+    was not done, TimedOutError where that is not known."""
 
     def write(self, change: Change, deadline_seconds: float) -> Outcome:
-        """Effects thread. Over `change.version`; REFUSED where another one stands."""
+        """Effects threads and requests. Over `change.version`; REFUSED where another one stands."""
 
     def create(self, changes: Sequence[Change], deadline_seconds: float) -> tuple[Change, ...]:
         """All or none, with their sequences."""

@@ -323,7 +323,7 @@ def _next_document(obs: Observation, at: Position, change: Change, progress: Pro
         return changes.ended(change, state, finished.sentence, obs.wall)
     ours = stop is not None and stop.change == change.uuid
     if change.cancel and not ours:
-        return changes.ended(change, ChangeState.CANCELLED, "cancelled before anything was stopped", obs.wall)
+        return changes.ended(change, ChangeState.CANCELLED, changes.UNTOUCHED, obs.wall)
     if change.state is ChangeState.QUEUED:
         return changes.claimed(change, record.instance)
     if change.owner != record.instance:

@@ -113,7 +113,7 @@ def routes(operations: Operations, access: Access, threads: Threads) -> list[Rou
         sequence = _number(request.path_params["sequence"], "a change's number")
         dry_run = dry_run_asked(request)
         change = await threads.run(lambda: operations.cancel(sequence, dry_run))
-        return json_response(change_document(change), 200 if dry_run else 202)
+        return json_response(change_document(change), 202 if change.state.is_open and not dry_run else 200)
 
     async def maintenance(_: HttpRequest) -> Response:
         return json_response(maintenance_document(await threads.run(operations.maintenance), time.time()))

@@ -378,7 +378,7 @@ def test_what_people_wrote_is_shown_as_it_is(world: World) -> None:
 
 
 def test_cancelling_is_followed_to_its_end(world: World) -> None:
-    world.meeting.shows(changes=(change(4),))
+    world.meeting.shows(changes=(change(4, state=ChangeState.RUNNING),))
     dry = world.run("changes", "cancel", "4", "--dry-run")
     assert (dry.exit_code, dry.stderr) == (0, "dry run: nothing was asked for\n")
     assert not world.meeting.known.changes[0].cancel
@@ -392,13 +392,13 @@ def test_cancelling_is_followed_to_its_end(world: World) -> None:
 
 
 def test_a_change_that_was_done_before_it_was_cancelled_is_exit_1(world: World) -> None:
-    world.meeting.shows(changes=(change(4),))
+    world.meeting.shows(changes=(change(4, state=ChangeState.RUNNING),))
     world.meeting.steps = [lambda: None, lambda: world.meeting.becomes(4, *DONE)]
     assert world.run("changes", "cancel", "4").exit_code == 1
 
 
 def test_cancelling_without_waiting(world: World) -> None:
-    world.meeting.shows(changes=(change(4),))
+    world.meeting.shows(changes=(change(4, state=ChangeState.RUNNING),))
     assert world.run("changes", "cancel", "4", "--no-wait").exit_code == 0
     assert world.meeting.known.changes[0].cancel
 

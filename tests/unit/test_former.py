@@ -99,7 +99,12 @@ def test_actions_list(world: World) -> None:
 
 
 def test_actions_delete(world: World) -> None:
-    world.meeting.shows(changes=(change(4), change(5, node_id=2), change(6, kind="start")))
+    world.meeting.shows(
+        changes=tuple(
+            change(n, node_id=node, kind=kind, state=ChangeState.RUNNING)
+            for n, node, kind in ((4, 1, "restart"), (5, 2, "restart"), (6, 1, "start"))
+        )
+    )
     assert world.run("actions", "delete").exit_code == 2
     assert world.run("actions", "delete", "--action", "restart", "--dry-run").exit_code == 0
     assert not any(c.cancel for c in world.meeting.known.changes)

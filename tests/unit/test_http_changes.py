@@ -280,11 +280,13 @@ def test_where_no_thread_can_be_started_it_is_503_and_frees_its_place(
 
 
 def test_cancelling(world: World) -> None:
-    world.meeting.shows(changes=(change(4),))
+    world.meeting.shows(changes=(change(4, state=ChangeState.RUNNING), change(5)))
     assert world.ask("DELETE", "/v1/changes/4?dry_run=true")[0] == 200
     assert not world.meeting.known.changes[0].cancel
     code, answer = world.ask("DELETE", "/v1/changes/4")
-    assert (code, answer["cancel_asked"], answer["state"]) == (202, True, "queued")
+    assert (code, answer["cancel_asked"], answer["state"]) == (202, True, "running")
+    code, answer = world.ask("DELETE", "/v1/changes/5")
+    assert (code, answer["cancel_asked"], answer["state"]) == (200, True, "cancelled")
 
 
 def test_what_has_ended_or_never_was_cannot_be_cancelled(world: World) -> None:

@@ -15,6 +15,7 @@ from bubuku.core.model import Partition
 from bubuku.core.shared import ChangeState, Maintenance, Permit
 from bubuku.operations import Operations, Request
 from tests.support import operators
+from tests.support import published as make
 from tests.support.operators import BLOCKED, ENTRY, HEALTHY, Clock, Kafka, Meeting, change
 
 
@@ -90,8 +91,40 @@ def test_while_another_broker_is_in_the_permit_it_queues(asked: Operations, meet
     """What our own stops hinder now is not refused."""
     meeting.shows(permit=Permit(4, {3: ENTRY}))
     kafka.found = BLOCKED
-    assert asked.submit(restart(1)).verdicts == ()
-    assert kafka.asked == []
+    answer = asked.submit(restart(1))
+    assert (len(answer.changes), [v.allowed for v in answer.verdicts]) == (1, [False])
+    kafka.found = UnavailableError("no Kafka broker answers")
+    assert len(asked.submit(restart(2)).changes) == 1
+    assert asked.refusals == {}
+
+
+def test_what_can_never_be_kept_available_is_refused_all_the_same(
+    asked: Operations, meeting: Meeting, kafka: Kafka
+) -> None:
+    """Else it would wait for ever, and a broker that is stopped on purpose may stay in the permit for days."""
+    meeting.shows(permit=Permit(4, {3: ENTRY}))
+    kafka.found = replace(HEALTHY, partitions=[Partition("orders", 0, 1, (1,), (1,))])
+    with pytest.raises(RefusedError, match="too few replicas"):
+        asked.submit(restart(1))
+    assert len(asked.submit(restart(1, accept_unavailable=True)).changes) == 1
+
+
+def test_its_own_entry_does_not_hinder_it(asked: Operations, meeting: Meeting, kafka: Kafka) -> None:
+    meeting.shows(permit=Permit(4, {1: ENTRY}))
+    kafka.found = BLOCKED
+    with pytest.raises(RefusedError):
+        asked.submit(restart(1))
+
+
+def test_a_permit_that_is_taken_while_the_guard_looks_is_noticed(meeting: Meeting) -> None:
+    """Two restarts asked at once of two daemons: the second one's guard sees the first one's broker go down."""
+
+    class Going(Kafka):
+        def evidence(self, *args: Any, **more: Any) -> Any:
+            meeting.shows(permit=Permit(4, {3: ENTRY}))
+            return super().evidence(*args, **more)
+
+    assert len(operators.operations(meeting, Going(BLOCKED)).submit(restart(1)).changes) == 1
 
 
 @pytest.mark.parametrize(
@@ -188,12 +221,47 @@ def test_an_ended_change_is_found(asked: Operations, meeting: Meeting) -> None:
     assert asked.change(3).state is ChangeState.FAILED
 
 
-def test_cancelling(asked: Operations, meeting: Meeting) -> None:
-    meeting.shows(changes=(change(4),))
+def test_cancelling_what_somebody_works_on(asked: Operations, meeting: Meeting) -> None:
+    """Its broker's own daemon ends it, when it has started the broker again."""
+    meeting.shows(changes=(change(4, state=ChangeState.RUNNING),))
     assert asked.cancel(4, dry_run=True).cancel
     assert not meeting.known.changes[0].cancel
     assert asked.cancel(4).cancel
     assert meeting.known.changes[0].cancel
+
+
+def test_cancelling_what_nobody_has_begun_ends_it(asked: Operations, meeting: Meeting) -> None:
+    meeting.shows(changes=(change(4),))
+    assert asked.cancel(4).state is ChangeState.CANCELLED
+    assert meeting.known.changes == ()
+    assert meeting.history[0].sentence == "cancelled before anything was stopped"
+
+
+@pytest.mark.parametrize(
+    ("members", "entries", "ended"),
+    [((2, 3), {}, True), ((2, 3), {1: ENTRY}, False), ((2, 3), None, False), ((1, 2, 3), {}, False)],
+)
+def test_what_a_lost_host_began_is_ended_unless_it_is_in_the_permit(
+    asked: Operations, meeting: Meeting, members: tuple[int, ...], entries: Any, ended: bool
+) -> None:
+    meeting.shows(
+        changes=(change(4, state=ChangeState.RUNNING),),
+        members=tuple(map(make.member, members)),
+        permit=None if entries is None else Permit(4, entries),
+    )
+    found = asked.cancel(4)
+    assert (found.state is ChangeState.CANCELLED, found.cancel) == (ended, True)
+    assert bool(meeting.history) is ended
+
+
+def test_a_change_that_is_begun_just_then_is_cancelled_as_such(asked: Operations, meeting: Meeting) -> None:
+    meeting.shows(changes=(change(4),))
+    meeting.writing = Outcome(Result.REFUSED, 0.0, 1.0, "its document has changed meanwhile")
+    assert asked.cancel(4).state is ChangeState.QUEUED
+    assert meeting.known.changes[0].cancel
+    meeting.writing = Outcome(Result.UNKNOWN, 0.0, 1.0, "ZooKeeper gave no answer")
+    with pytest.raises(TimedOutError, match="see: bubuku-cli changes show 4"):
+        asked.cancel(4)
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
