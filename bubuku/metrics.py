@@ -27,7 +27,13 @@ Refusals = Callable[[], Mapping[str, int]]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # Shown as 0 before they first happen, so that an increase() sees the first one.
-START_REASONS = (Reason.FIRST_START, Reason.PROCESS_DIED, Reason.STOPPED_OUTSIDE, Reason.START_STALLED)
+START_REASONS = (
+    Reason.FIRST_START,
+    Reason.PROCESS_DIED,
+    Reason.STOPPED_OUTSIDE,
+    Reason.START_STALLED,
+    Reason.RESTARTED,
+)
 OUTCOMES = (ChangeState.DONE, ChangeState.FAILED, ChangeState.CANCELLED)
 OBJECTIONS = (*map(str, Objection), "quorum", "unknown")
 FENCE_RESULTS = (Result.DONE, Result.REFUSED, Result.FAILED, Result.UNKNOWN)

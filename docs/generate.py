@@ -34,7 +34,7 @@ STATES: dict[BrokerState, str] = {
     BrokerState.STARTING: "The process lives and has not got as far as serving.",
     BrokerState.RECOVERING: "Kafka loads its logs after an unclean end. It says how far it is; it is never killed.",
     BrokerState.SERVING: "The cluster lists it, and its own listener answers.",
-    BrokerState.STOPPING: "It was told to stop gracefully, with its daemon.",
+    BrokerState.STOPPING: "It was told to stop gracefully: for a restart, to stay down, or with its daemon or host.",
     BrokerState.UNREGISTERED: "The process lives, was registered, and the cluster does not list it any more.",
     BrokerState.FROZEN: "The process lives and does not answer, or the kernel has stopped it. It is left alone.",
     BrokerState.FAILED: "Starts failed. The next one is tried by itself, later each time, up to 5 minutes.",

@@ -351,10 +351,8 @@ class Config(Section):
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise UsageError(f"api.token_file: {path}: {reason}") from None
-        if not found:
-            raise UsageError(f"api.token_file: {path} is empty")
-        if not (found.isascii() and found.isprintable()):
-            raise UsageError(f"api.token_file: {path} must hold one line of ASCII characters")
+        if not (found and found.isascii() and found.isprintable()):
+            raise UsageError(f"api.token_file: {path} must hold a token: one line of ASCII characters")
         return found
 
     def template(self) -> str:

@@ -52,6 +52,7 @@ def test_counters_are_the_supervisors_sums_and_start_at_zero() -> None:
         "process_died": 2,
         "stopped_outside": 0,
         "start_stalled": 0,
+        "restarted": 0,
     }
     assert values(families["bubuku_fences"], "result") == {"done": 2, "refused": 1, "failed": 0, "unknown": 0}
     seconds = values(families["bubuku_broker_state_seconds"], "state")
