@@ -6,7 +6,8 @@ between scrapes: counters are the supervisor's own sums, so a scrape can neither
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -14,23 +15,37 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from bubuku.core.actions import Result
+from bubuku.core.change import KINDS
+from bubuku.core.guard import Objection
 from bubuku.core.model import BrokerState
 from bubuku.core.observation import About, Published
 from bubuku.core.reasons import Reason
+from bubuku.core.shared import ChangeState
+
+Refusals = Callable[[], Mapping[str, int]]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # Shown as 0 before they first happen, so that an increase() sees the first one.
-START_REASONS = (Reason.FIRST_START, Reason.PROCESS_DIED, Reason.STOPPED_OUTSIDE, Reason.START_STALLED)
+START_REASONS = (
+    Reason.FIRST_START,
+    Reason.PROCESS_DIED,
+    Reason.STOPPED_OUTSIDE,
+    Reason.START_STALLED,
+    Reason.RESTARTED,
+)
+OUTCOMES = (ChangeState.DONE, ChangeState.FAILED, ChangeState.CANCELLED)
+OBJECTIONS = (*map(str, Objection), "quorum", "unknown")
 FENCE_RESULTS = (Result.DONE, Result.REFUSED, Result.FAILED, Result.UNKNOWN)
 
 
 class PublishedCollector(Collector):
     """Turns one `Published` into metric families. Before the first tick: what the daemon knows of itself, alone."""
 
-    def __init__(self, published: Callable[[], Published | None], about: About) -> None:
+    def __init__(self, published: Callable[[], Published | None], about: About, refused: Refusals) -> None:
         self._published = published
         self._about = about
+        self._refused = refused
 
     def describe(self) -> list[Metric]:
         return []  # nothing to check names against: the registry is ours alone
@@ -42,13 +57,17 @@ class PublishedCollector(Collector):
             return
         yield from broker(published)
         yield from loop(published)
+        yield from stops(published, self._refused())
         yield from surroundings(published)
 
 
-def registry(published: Callable[[], Published | None], about: About) -> CollectorRegistry:
-    """A registry with the daemon's own metrics and those of its process (memory, CPU, descriptors)."""
+def registry(published: Callable[[], Published | None], about: About, refused: Refusals = dict) -> CollectorRegistry:
+    """A registry with the daemon's own metrics and those of its process (memory, CPU, descriptors).
+
+    `refused`: requests that it refused, by what said no.
+    """
     ours = CollectorRegistry(auto_describe=False)
-    ours.register(PublishedCollector(published, about))
+    ours.register(PublishedCollector(published, about, refused))
     ProcessCollector(registry=ours)
     return ours
 
@@ -88,6 +107,42 @@ def broker(published: Published) -> Iterator[Metric]:
     for result in dict.fromkeys((*map(str, FENCE_RESULTS), *published.fences)):
         fences.add_metric([result], float(published.fences.get(result, 0)))
     yield fences
+
+
+def stops(published: Published, refused: Mapping[str, int]) -> Iterator[Metric]:
+    """Deliberate stops: changes, the permit, what said no."""
+    tally, view = published.tally, published.observation.coordination.value
+    changes = CounterMetricFamily(
+        "bubuku_changes", "Changes that this daemon ended, by what became of them.", labels=["kind", "outcome"]
+    )
+    foreseen = [(kind, str(outcome)) for kind in KINDS for outcome in OUTCOMES]
+    for kind, outcome in dict.fromkeys((*foreseen, *tally.changes)):
+        changes.add_metric([kind, outcome], float(tally.changes.get((kind, outcome), 0)))
+    yield changes
+
+    refusals = CounterMetricFamily(
+        "bubuku_refusals", "Times that a stop was refused, when asked for or when its turn came.", labels=["reason"]
+    )
+    sums = Counter(tally.refusals) + Counter(refused)
+    for reason in dict.fromkeys((*OBJECTIONS, *sums)):
+        refusals.add_metric([reason], float(sums[reason]))
+    yield refusals
+
+    permit = None if view is None else view.permit
+    entry = None if permit is None or published.node_id is None else permit.entries.get(published.node_id)
+    yield GaugeMetricFamily(
+        "bubuku_permit_held", "1 while this broker is in the permit: it may be down.", value=float(entry is not None)
+    )
+    since = GaugeMetricFamily(
+        "bubuku_permit_held_since_timestamp_seconds",
+        "Since when it is, seconds since the epoch; absent while it is not.",
+    )
+    if entry is not None:
+        since.add_metric([], entry.since_epoch)
+    yield since
+    maintenance = None if view is None else view.maintenance
+    on = maintenance is not None and maintenance.holds(published.epoch)
+    yield GaugeMetricFamily("bubuku_maintenance", "1 while maintenance is on.", value=float(on))
 
 
 def loop(published: Published) -> Iterator[Metric]:

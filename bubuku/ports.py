@@ -175,17 +175,20 @@ class Permits(Protocol):
 
 
 class Changes(Protocol):
-    """The changes' documents, and maintenance. All but `write` are requests: they raise UnavailableError where it was
-    not done, TimedOutError where that is not known."""
+    """The changes' documents, and maintenance. All but `write` (which requests use too) raise UnavailableError where it
+    was not done, TimedOutError where that is not known."""
 
     def write(self, change: Change, deadline_seconds: float) -> Outcome:
-        """Effects thread. Over `change.version`; REFUSED where another one stands."""
+        """Effects threads and requests. Over `change.version`; REFUSED where another one stands."""
 
     def create(self, changes: Sequence[Change], deadline_seconds: float) -> tuple[Change, ...]:
         """All or none, with their sequences."""
 
     def cancel(self, sequence: int, deadline_seconds: float) -> Change:
         """Raises UsageError where there is no such open change, RefusedError where a newer daemon wrote it."""
+
+    def find(self, sequence: int, deadline_seconds: float) -> Change | None:
+        """As it is now, also where another daemon has just written it, open or ended; None: there is none."""
 
     def ended(self, most: int, deadline_seconds: float) -> tuple[Change, ...]:
         """Those that ended last, the newest first."""

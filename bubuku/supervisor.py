@@ -17,6 +17,7 @@ from bubuku.core.actions import (
     SLOW,
     Action,
     AdoptBroker,
+    DumpThreads,
     EndStalled,
     KillStuck,
     MarkDirs,
@@ -41,9 +42,10 @@ from bubuku.core.model import (
     Record,
     RegistrationView,
 )
-from bubuku.core.observation import Decision, Event, Observation, Policy, Published
+from bubuku.core.observation import Decision, Event, Observation, Policy, Published, Tally
 from bubuku.core.reasons import Reason
 from bubuku.core.shared import ProcessId
+from bubuku.core.tally import counted
 from bubuku.ports import BrokerFiles, BrokerProcess, Clock, StateFile
 
 LOG = logging.getLogger(__name__)
@@ -131,10 +133,10 @@ class Supervisor:
             self._running = self._record.process
             self._readings.broker_changed()
 
-    def tick(self, terminate: bool = False) -> Published:
+    def tick(self, terminate: bool = False, leaving: bool = False) -> Published:
         """One cycle. Raises nothing that a broken rule or a sick port causes: both are shown, and held."""
         began = self._clock.now()
-        obs = self._observe(began, terminate)
+        obs = self._observe(began, terminate, leaving)
         decision = self._decide(obs)
         trouble = self._perform(decision.actions, obs)
         if trouble is not None:
@@ -165,7 +167,7 @@ class Supervisor:
             self._memory = replace(self._memory, stop_sent_at=obs.now)
         return Decision(BrokerState.HELD, Reason.INVARIANT, self._invariant, actions)
 
-    def _observe(self, now: float, terminate: bool) -> Observation:
+    def _observe(self, now: float, terminate: bool, leaving: bool) -> Observation:
         before = self._process.exit_fd()
         process = self._process.view()
         self._running = process.identity
@@ -192,6 +194,7 @@ class Supervisor:
             coordination=seen.coordination,
             outcomes=self._slow.outcomes(),
             start_error=self._start_error,
+            leaving=leaving or terminate,
             terminate=terminate,
         )
 
@@ -237,6 +240,8 @@ class Supervisor:
         elif isinstance(action, StopGracefully):
             LOG.warning("%s", action.sentence)
             return self._process.signal(action.identity, signal.SIGTERM)
+        elif isinstance(action, DumpThreads):
+            self._process.signal(action.identity, signal.SIGQUIT)
         elif isinstance(action, KillStuck):
             LOG.warning("%s", action.sentence)
             return self._process.signal(action.identity, signal.SIGKILL)
@@ -304,6 +309,7 @@ class Supervisor:
             events=events,
             starts=starts,
             fences=fences,
+            tally=counted(last.tally if last is not None else Tally(), obs, decision),
             seconds_in_state=seconds,
             loop_lag_seconds=max(0.0, began - last.at - 1.0) if last is not None else 0.0,
             cycle_seconds=ended - began,

@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from bubuku.config.environment import OTHERS, VARIABLES
 from bubuku.config.loading import IDLE_FEATURES
 from bubuku.config.model import Config, Feature
+from bubuku.core import former
 from bubuku.core.gates import GATES
 from bubuku.core.lifecycle import FOLLOWS, RULES
 from bubuku.core.model import BrokerState
@@ -33,7 +34,7 @@ STATES: dict[BrokerState, str] = {
     BrokerState.STARTING: "The process lives and has not got as far as serving.",
     BrokerState.RECOVERING: "Kafka loads its logs after an unclean end. It says how far it is; it is never killed.",
     BrokerState.SERVING: "The cluster lists it, and its own listener answers.",
-    BrokerState.STOPPING: "It was told to stop gracefully, with its daemon.",
+    BrokerState.STOPPING: "It was told to stop gracefully: for a restart, to stay down, or with its daemon or host.",
     BrokerState.UNREGISTERED: "The process lives, was registered, and the cluster does not list it any more.",
     BrokerState.FROZEN: "The process lives and does not answer, or the kernel has stopped it. It is left alone.",
     BrokerState.FAILED: "Starts failed. The next one is tried by itself, later each time, up to 5 minutes.",
@@ -48,6 +49,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "configuration.md": configuration_page(),
         ROOT / "docs" / "states.md": states_page(),
         ROOT / "docs" / "reasons.md": reasons_page(),
+        ROOT / "docs" / "former.md": former_page(),
         readme: with_reasons(readme.read_text(encoding="utf-8")),
     }
 
@@ -211,6 +213,27 @@ def reasons_page() -> str:
             "The closed list of causes. The same code stands in the log, in events, in `/v1/status` and in the label "
             "of `bubuku_broker_starts_total`.\n",
             *table(("reason", "what it means", "what to do"), rows),
+            "",
+        ]
+    )
+
+
+def former_page() -> str:
+    commands = [(f"`{row.words}`", "yes" if row.works else "exit code 2", row.successor) for row in former.COMMANDS]
+    paths = [(f"`{row.path}{'…' if row.path.endswith('/') else ''}`", row.successor) for row in former.PATHS]
+    return "\n".join(
+        [
+            "# Former names\n",
+            MADE,
+            "",
+            "What users of the original Bubuku type, and what has become of it. What does not work names its successor "
+            "in one line on stderr and exits with 2, whatever options it is given. Configuration by the original's "
+            "environment names is in [configuration.md](configuration.md#environment).\n",
+            *table(("bubuku-cli", "works", "successor"), commands),
+            "",
+            "The original answered on its health port. Its paths are 410 on both ports, with a problem document whose "
+            "`detail` names the successor.\n",
+            *table(("path", "successor"), paths),
             "",
         ]
     )

@@ -17,16 +17,20 @@ from typing import Any
 import click
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from bubuku.cli import output as out
 from bubuku.cli import source
 from bubuku.core.errors import BubukuError, TimedOutError, UnavailableError, UsageError
 
 TOKEN_VARIABLE = "BUBUKU_TOKEN_FILE"
-SUBMIT_SECONDS = 35.0  # the guard asks the cluster first
+SUBMIT_SECONDS = 45.0  # the guard asks the cluster first: more than the daemon allows itself
 POLL_SECONDS = 0.5
 SILENCE_SECONDS = 120.0  # for so long no daemon at all may answer while an end is waited for
-COLOURS = {"done": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "queued": "default"}
+WRITE_SECONDS = 20.0
+DRY_RUN = "dry run: nothing was asked for"
+GOES_ON = "what was asked for goes on: bubuku-cli changes list"
+COLOURS = {"done": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "queued": ""}
 
 token_option = click.option(
     "--token-file",
@@ -47,10 +51,13 @@ def token(file: Path | None) -> str | None:
     if file is None:
         return None
     try:
-        return file.read_text(encoding="utf-8").strip()
+        found = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise UsageError(f"--token-file: {file}: {reason}") from None
+    if not (found and found.isascii() and found.isprintable()):
+        raise UsageError(f"--token-file: {file} is not a token: one line of ASCII characters")
+    return found
 
 
 def asker() -> str:
@@ -68,23 +75,32 @@ def sure(question: str, yes: bool) -> None:
         click.confirm(question, abort=True, err=True)
 
 
-def wait(urls: Sequence[str], sequences: Sequence[int], show: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
-    """Follow the changes until all have ended; `show` gets each state that is new. Daemons may come and go meanwhile.
+def wait(
+    urls: Sequence[str],
+    sequences: Sequence[int],
+    show: Callable[[dict[str, Any]], None],
+    say: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Follow the changes until all have ended. Daemons may come and go meanwhile.
 
-    Raises TimedOutError where none of them answers for long. Ctrl-C ends the waiting, not the changes.
+    `show` gets each state that is new; `say` a line when nobody answers, once, until somebody does. Raises
+    TimedOutError where none of them answers for long.
     """
     ended: dict[int, dict[str, Any]] = {}
     seen: dict[int, tuple[Any, ...]] = {}
-    heard = time.monotonic()
+    heard, silent = time.monotonic(), False
     for _ in out.ticks(POLL_SECONDS):
         for sequence in (s for s in sequences if s not in ended):
             try:
                 document = source.fetch(urls, f"/v1/changes/{sequence}")
             except (UnavailableError, TimedOutError) as error:
                 if time.monotonic() - heard > SILENCE_SECONDS:
-                    raise TimedOutError(f"{error}; the changes go on: bubuku-cli changes list") from error
-                continue
-            heard = time.monotonic()
+                    raise TimedOutError(f"{error}; {GOES_ON}") from error
+                if not silent:
+                    say(f"{error}; still waiting")
+                    silent = True
+                break  # the others would not be answered either
+            heard, silent = time.monotonic(), False
             key = (document["state"], document["phase"], document["sentence"])
             if seen.get(sequence) != key:
                 seen[sequence] = key
@@ -97,9 +113,23 @@ def wait(urls: Sequence[str], sequences: Sequence[int], show: Callable[[dict[str
 
 
 def follow(urls: Sequence[str], sequences: Sequence[int]) -> list[dict[str, Any]]:
-    """`wait` with a display: a live table on a terminal, else a line for each step, on stderr."""
+    """`wait` with a display: a live table on a terminal, else a line for each step, on stderr. Ctrl-C ends the waiting,
+    not the changes."""
+    try:
+        return _followed(urls, sequences)
+    except KeyboardInterrupt:
+        click.echo(f"not waited for any longer; {GOES_ON}", err=True)
+        raise click.exceptions.Exit(BubukuError.exit_code) from None
+
+
+def _followed(urls: Sequence[str], sequences: Sequence[int]) -> list[dict[str, Any]]:
     if not sys.stderr.isatty():
-        return wait(urls, sequences, lambda document: click.echo(line(document), err=True))
+        return wait(
+            urls,
+            sequences,
+            lambda document: click.echo(line(document), err=True),
+            lambda text: click.echo(text, err=True),
+        )
     latest: dict[int, dict[str, Any]] = {}
     with Live(console=out.console(width=None, stderr=True), auto_refresh=False) as live:
 
@@ -107,7 +137,7 @@ def follow(urls: Sequence[str], sequences: Sequence[int]) -> list[dict[str, Any]
             latest[document["sequence"]] = document
             live.update(table(list(latest.values())), refresh=True)
 
-        return wait(urls, sequences, show)
+        return wait(urls, sequences, show, live.console.print)
 
 
 def line(document: dict[str, Any]) -> str:
@@ -126,7 +156,7 @@ def table(documents: Sequence[dict[str, Any]]) -> Table:
             "" if each["sequence"] is None else str(each["sequence"]),
             each["kind"],
             str(each["broker"]),
-            f"[{COLOURS.get(state, 'default')}]{state}[/]",
+            Text(state, style=COLOURS.get(state, "")),
             each["phase"].replace("_", " "),
             each["asked_by"],
             each["sentence"],

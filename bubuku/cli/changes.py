@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed or cancelled, 2 usage, 3 refused as unsafe, 4 timed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,20 @@ import click
 from bubuku.cli import acting, source
 from bubuku.cli import output as out
 from bubuku.cli.status import api_option, listed
+from bubuku.core.errors import BubukuError, UsageError
 
 CHANGES = "/v1/changes"
 VERBS = {"restart": "Restart", "stop": "Stop", "start": "Start"}
 
 
-def brokers_option(required: bool = True) -> Any:
-    return click.option(
-        "--broker",
-        "brokers",
-        type=click.IntRange(0, 2**31 - 1),
-        multiple=True,
-        required=required,
-        metavar="N",
-        help="Which one; again for more: they go one after the other.",
-    )
-
-
+brokers_option = click.option(
+    "--broker",
+    "brokers",
+    type=click.IntRange(0, 2**31 - 1),
+    multiple=True,
+    metavar="N",
+    help="Which one; again for more: they go one after the other.",
+)
 accept_option = click.option(
     "--accept-unavailable", is_flag=True, help="Let partitions become unavailable that cannot be kept so."
 )
@@ -46,7 +44,7 @@ def acts(command: Any) -> Any:
         acting.yes_option,
         acting.dry_run_option,
         acting.reason_option,
-        brokers_option(),
+        brokers_option,
     ):
         command = option(command)
     return command
@@ -96,8 +94,10 @@ def submit(
     api: str | None,
     output: str,
 ) -> None:
-    urls = source.addresses(api)
+    urls, token = source.addresses(api), acting.token(token_file)
     ids = list(dict.fromkeys(brokers))
+    if not ids:  # the original took this host's
+        raise UsageError(f"which broker? name it: bubuku-cli {kind} --broker N")
     if not dry_run:
         acting.sure(f"{VERBS[kind]} broker{'' if len(ids) == 1 else 's'} {listed(ids)}?", yes)
     wanted = {
@@ -108,17 +108,16 @@ def submit(
         "accept_unavailable": accept_unavailable,
         "dry_run": dry_run,
     }
-    answer = source.ask(urls, "POST", CHANGES, wanted, acting.token(token_file), acting.SUBMIT_SECONDS)
-    documents = answer["changes"]
+    answer = source.ask(urls, "POST", CHANGES, wanted, token, acting.SUBMIT_SECONDS)
     if dry_run:
         for verdict in answer["verdicts"]:
             click.echo(f"now: {verdict['sentence']}", err=True)
-        click.echo("dry run: nothing was asked for", err=True)
+        click.echo(acting.DRY_RUN, err=True)
     elif wait:
-        documents = acting.follow(urls, [each["sequence"] for each in documents])
-    out.show({"changes": documents}, output, lambda d: acting.table(d["changes"]))
+        answer["changes"] = acting.follow(urls, [each["sequence"] for each in answer["changes"]])
+    out.show(answer, output, lambda d: acting.table(d["changes"]))
     if wait and not dry_run:
-        ctx.exit(acting.exit_code(documents))
+        ctx.exit(acting.exit_code(answer["changes"]))
 
 
 @click.group()
@@ -155,13 +154,37 @@ def show_change(ctx: click.Context, sequence: int, watch: bool, api: str | None,
 
 @changes.command("cancel")
 @click.argument("sequence", type=click.IntRange(0))
+@acting.dry_run_option
 @acting.yes_option
+@acting.wait_option
 @acting.token_option
 @api_option
 @out.output_option
-def cancel_change(sequence: int, yes: bool, token_file: Path | None, api: str | None, output: str) -> None:
+@click.pass_context
+def cancel_change(
+    ctx: click.Context,
+    sequence: int,
+    dry_run: bool,
+    yes: bool,
+    wait: bool,
+    token_file: Path | None,
+    api: str | None,
+    output: str,
+) -> None:
     """End a change. A broker that it has stopped already is started again first."""
-    urls = source.addresses(api)
-    acting.sure(f"Cancel change {sequence}?", yes)
-    document = source.ask(urls, "DELETE", f"{CHANGES}/{sequence}", None, acting.token(token_file))
+    urls, token = source.addresses(api), acting.token(token_file)
+    if not dry_run:
+        acting.sure(f"Cancel change {sequence}?", yes)
+    document = cancel(urls, sequence, token, dry_run)
+    if dry_run:
+        click.echo(acting.DRY_RUN, err=True)
+    elif wait:
+        document = acting.follow(urls, [sequence])[0]
     out.show(document, output, lambda d: acting.table([d]))
+    if wait and not dry_run:
+        ctx.exit(0 if document["state"] == "cancelled" else BubukuError.exit_code)
+
+
+def cancel(urls: Sequence[str], sequence: int, token: str | None, dry_run: bool) -> dict[str, Any]:
+    query = "?dry_run=true" if dry_run else ""
+    return source.ask(urls, "DELETE", f"{CHANGES}/{sequence}{query}", None, token, acting.WRITE_SECONDS)

@@ -36,6 +36,18 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "completion": ("bubuku.cli.main", "completion", "The shell's completion script."),
 }
 
+# commands of the original Bubuku: in the help under a heading of their own
+FORMER: dict[str, tuple[str, str, str]] = {
+    "actions": ("bubuku.cli.former", "actions", "list, delete: now `changes list` and `changes cancel`."),
+    "stats": ("bubuku.cli.former", "stats", "Disks: now in `status`."),
+    "rolling-restart": ("bubuku.cli.former", "rolling_restart", "Now `restart --broker 1 --broker 2 …`."),
+    "rebalance": ("bubuku.cli.former", "rebalance", "Not there yet."),
+    "swap_fat_slim": ("bubuku.cli.former", "swap_fat_slim", "Not there yet."),
+    "migrate": ("bubuku.cli.former", "migrate", "Not there yet."),
+    "preferred-replica-election": ("bubuku.cli.former", "preferred_replica_election", "Part of each `restart`."),
+    "validate": ("bubuku.cli.former", "validate", "Now in `cluster show`."),
+}
+
 
 class LazyGroup(click.Group):
     """A group whose commands come from `COMMANDS`, and whose `BubukuError`s become a line and an exit code."""
@@ -44,9 +56,10 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
+        where = COMMANDS.get(cmd_name) or FORMER.get(cmd_name)
+        if where is None:
             return None
-        module, attribute, _ = COMMANDS[cmd_name]
+        module, attribute, _ = where
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
@@ -54,6 +67,8 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+        with formatter.section("Former names"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in FORMER.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from bubuku.cli import acting, source
 from bubuku.cli import output as out
-from bubuku.cli.status import api_option
+from bubuku.cli.status import api_option, duration, maintenance_line
 
 MAINTENANCE, PERMIT = "/v1/maintenance", "/v1/permit"
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -43,25 +43,37 @@ def maintenance() -> None:
 @click.option(
     "--for", "seconds", type=Duration(), metavar="DURATION", help="Until it ends by itself: 90s, 30m, 2h, 1d."
 )
+@acting.dry_run_option
 @acting.yes_option
 @acting.token_option
 @api_option
-def switch_on(reason: str | None, seconds: float | None, yes: bool, token_file: Path | None, api: str | None) -> None:
+def switch_on(
+    reason: str | None, seconds: float | None, dry_run: bool, yes: bool, token_file: Path | None, api: str | None
+) -> None:
     """Switch it on. A broker that we have stopped already is started again all the same."""
-    acting.sure("Switch maintenance on: no broker that dies is started again?", yes)
-    wanted = {"on": True, "by": acting.asker(), "reason": reason, "for_seconds": seconds}
-    source.ask(source.addresses(api), "POST", MAINTENANCE, wanted, acting.token(token_file))
-    click.echo("maintenance is on" + ("" if seconds is None else f" for {seconds:.0f} s"), err=True)
+    wanted = {"on": True, "by": acting.asker(), "reason": reason, "for_seconds": seconds, "dry_run": dry_run}
+    switch(wanted, "Switch maintenance on: no broker that dies is started again?", yes, token_file, api)
+    lasting = "" if seconds is None else f" for {duration(seconds)}"
+    click.echo(acting.DRY_RUN if dry_run else f"maintenance is on{lasting}", err=True)
 
 
 @maintenance.command("off")
+@acting.dry_run_option
+@acting.yes_option
 @acting.token_option
 @api_option
-def switch_off(token_file: Path | None, api: str | None) -> None:
-    """Switch it off."""
-    wanted = {"on": False, "by": acting.asker()}
-    source.ask(source.addresses(api), "POST", MAINTENANCE, wanted, acting.token(token_file))
-    click.echo("maintenance is off", err=True)
+def switch_off(dry_run: bool, yes: bool, token_file: Path | None, api: str | None) -> None:
+    """Switch it off. Brokers that died meanwhile are started, and changes that waited go on."""
+    wanted = {"on": False, "by": acting.asker(), "dry_run": dry_run}
+    switch(wanted, "Switch maintenance off: brokers are started, and changes go on?", yes, token_file, api)
+    click.echo(acting.DRY_RUN if dry_run else "maintenance is off", err=True)
+
+
+def switch(wanted: dict[str, Any], question: str, yes: bool, token_file: Path | None, api: str | None) -> None:
+    urls, token = source.addresses(api), acting.token(token_file)
+    if not wanted["dry_run"]:
+        acting.sure(question, yes)
+    source.ask(urls, "POST", MAINTENANCE, wanted, token, acting.WRITE_SECONDS)
 
 
 @maintenance.command("show")
@@ -70,15 +82,6 @@ def switch_off(token_file: Path | None, api: str | None) -> None:
 def show_maintenance(api: str | None, output: str) -> None:
     """Whether it is on, since when and why."""
     out.show(source.fetch(source.addresses(api), MAINTENANCE), output, maintenance_line)
-
-
-def maintenance_line(document: dict[str, Any]) -> str:
-    if not document["on"]:
-        return "maintenance is off"
-    until = document["until_epoch"]
-    ends = "" if until is None else f", for {max(0.0, until - time.time()):.0f} s more"
-    why = f": {document['text']}" if document["text"] else ""
-    return f"maintenance is on, by {document['by']}{ends}{why}"
 
 
 @click.group()
@@ -101,18 +104,22 @@ def permit_view(document: dict[str, Any]) -> Table | str:
     for heading in ("BROKER", "HOST", "SINCE", "IN WORK", "WHY"):
         table.add_column(heading, no_wrap=True)
     for each in document["entries"]:
-        since = f"{max(0.0, time.time() - each['since_epoch']):.0f} s ago"
+        since = f"{duration(time.time() - each['since_epoch'])} ago"
         table.add_row(str(each["broker"]), each["host"], since, "yes" if each["working"] else "no", each["why"])
     return table
 
 
 @permit.command("release")
 @click.option("--broker", "node", type=click.IntRange(0, 2**31 - 1), required=True, metavar="N", help="Whose entry.")
+@acting.dry_run_option
 @acting.yes_option
 @acting.token_option
 @api_option
-def release(node: int, yes: bool, token_file: Path | None, api: str | None) -> None:
+def release(node: int, dry_run: bool, yes: bool, token_file: Path | None, api: str | None) -> None:
     """Take a broker's entry out, whose host is lost for good. Its own daemon does so by itself otherwise."""
-    acting.sure(f"Is broker {node} surely not being stopped any more, by anybody?", yes)
-    source.ask(source.addresses(api), "DELETE", f"{PERMIT}/{node}", None, acting.token(token_file))
-    click.echo(f"broker {node} is not in the permit any more", err=True)
+    urls, token = source.addresses(api), acting.token(token_file)
+    if not dry_run:
+        acting.sure(f"Is broker {node} surely not being stopped any more, by anybody?", yes)
+    query = "?dry_run=true" if dry_run else ""
+    source.ask(urls, "DELETE", f"{PERMIT}/{node}{query}", None, token, acting.WRITE_SECONDS)
+    click.echo(acting.DRY_RUN if dry_run else f"broker {node} is not in the permit any more", err=True)

@@ -29,9 +29,11 @@ output_option = click.option(
 
 def console(width: int | None = WIDE, stderr: bool = False) -> Console:
     """stdout (or stderr), without colours where it is no terminal. Nothing is cut, unless `width` is None: the
-    terminal's own."""
+    terminal's own. Texts are shown as they are: what operators and daemons write is no markup."""
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(width=width, highlight=False, no_color=None if terminal else True, stderr=stderr)
+    return Console(
+        width=width, highlight=False, markup=False, emoji=False, no_color=None if terminal else True, stderr=stderr
+    )
 
 
 def dump(document: Any, output: str) -> str:

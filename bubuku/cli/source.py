@@ -23,6 +23,12 @@ ERRORS: dict[int, type[BubukuError]] = {
     409: RefusedError,
     504: TimedOutError,
 }
+TOKEN_HINT = "; name the file that holds it with --token-file, or $BUBUKU_TOKEN_FILE"
+SEE_ALSO = {  # what tells whether a request was taken
+    "/v1/changes": "bubuku-cli changes list",
+    "/v1/maintenance": "bubuku-cli maintenance show",
+    "/v1/permit": "bubuku-cli permit show",
+}
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
@@ -98,7 +104,7 @@ def ask(
 ) -> dict[str, Any]:
     """As `fetch`, for any method. Raises RefusedError too, with the daemon's reason.
 
-    What changes something is not sent to a second daemon where the first one may have taken it.
+    What changes something is not sent to a second daemon where the first one may have taken it: TimedOutError then.
     """
     troubles: list[BubukuError] = []
     for url in urls:
@@ -106,10 +112,14 @@ def ask(
             return ask_one(url, method, path, document, token, answer_seconds)
         except (UnavailableError, TimedOutError) as error:
             if method != "GET" and isinstance(error, TimedOutError):
-                raise TimedOutError(f"{error}; it may have been taken: see bubuku-cli changes list") from error
+                raise TimedOutError(f"{error}; it may have been taken: see {SEE_ALSO.get(_top(path), path)}") from error
             troubles.append(error)
     more = f" (nor does any other of {len(urls)} daemons)" if len(urls) > 1 else ""
     raise type(troubles[0])(str(troubles[0]) + more)
+
+
+def _top(path: str) -> str:
+    return "/".join(path.partition("?")[0].split("/")[:3])
 
 
 def ask_one(
@@ -120,9 +130,11 @@ def ask_one(
     token: str | None,
     answer_seconds: float,
 ) -> dict[str, Any]:
+    """Raises TimedOutError where it was sent, and no answer of a daemon came."""
     import requests
 
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    acts = method != "GET"
     with requests.Session() as session:
         session.trust_env = False  # a proxy from the environment is not meant for daemons
         try:
@@ -139,20 +151,36 @@ def ask_one(
         except requests.Timeout as error:
             raise TimedOutError(f"no daemon answers at {url} in time; is it the right address (--api)?") from error
         except requests.ConnectionError as error:
+            if acts and not _never_connected(error):
+                raise TimedOutError(f"the daemon at {url} ended the connection before it answered") from error
             raise UnavailableError(
                 f"no daemon answers at {url}; does it run, is it the right address (--api)?"
             ) from error
         except requests.RequestException as error:
+            if acts and isinstance(error, requests.exceptions.ChunkedEncodingError):
+                raise TimedOutError(f"the daemon at {url} ended the connection in its answer") from error
             raise UnavailableError(f"{url} cannot be asked: {error}") from error
     try:
         found = answer.json()
     except requests.JSONDecodeError:
         found = None
-    if isinstance(found, dict) and answer.status_code in (200, 201, 202):
+    status = answer.status_code
+    if isinstance(found, dict) and status in (200, 201, 202):
         return found
     detail = str(found["detail"]) if isinstance(found, dict) and "detail" in found else None
-    if detail is not None and answer.status_code in ERRORS:
-        raise ERRORS[answer.status_code](detail)
-    if detail is not None and answer.status_code == 503:
+    if detail is not None and status in ERRORS:
+        more = TOKEN_HINT if status in (401, 403) else ""
+        raise ERRORS[status](detail + more)
+    if detail is not None and status == 503:
         raise UnavailableError(f"the daemon at {url} does not know yet: {detail}")
+    if acts and detail is not None and status == 500:
+        raise TimedOutError(f"the daemon at {url} failed while it was at it: {detail}")
     raise UnavailableError(f"{url}{path} is not a bubuku daemon's API (HTTP {answer.status_code}); name it with --api")
+
+
+def _never_connected(error: Exception) -> bool:
+    """Whether there was no connection at all, so that nothing was sent."""
+    from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+    cause = error.args[0] if error.args else None
+    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)

@@ -13,8 +13,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bubuku.cli import acting, source
 from bubuku.cli import output as out
-from bubuku.cli import source
 
 COLOURS = {
     "serving": "green",
@@ -115,6 +115,7 @@ def goings_on(document: dict[str, Any]) -> list[str]:
             lines.append(f"{name(row)}: {row['sentence']}" + (f" -> {row['remedy']}" if row.get("remedy") else ""))
         elif row["registered"] is False and "broker" in row["roles"] and not _since_the_metadata(row, document):
             lines.append(f"{name(row)}: its daemon says that it serves, but Kafka's metadata does not list it")
+    lines += asked_for(document)
     metadata, coordination = document["metadata"], document["coordination"]
     if not metadata["known"]:
         lines.append(f"Kafka's metadata is not known: {metadata['error'] or 'no broker has answered yet'}")
@@ -126,6 +127,36 @@ def goings_on(document: dict[str, Any]) -> list[str]:
     if coordination["original_daemons"]:
         lines.append("daemons of the original bubuku are at work in this cluster")
     return lines
+
+
+def asked_for(document: dict[str, Any]) -> list[str]:
+    """Maintenance, the changes that are open, and who is in the permit with no daemon to get it out again.
+
+    A daemon of an older version says nothing of them.
+    """
+    lines = []
+    maintenance = document.get("maintenance")
+    if maintenance is not None and maintenance["on"]:
+        lines.append(maintenance_line(maintenance))
+    lines += [acting.line(change) for change in document.get("changes") or ()]
+    answered = {row["node_id"] for row in document["brokers"] if row["daemon"] is not False}
+    for entry in document.get("permit") or ():
+        broker = entry["broker"]
+        if broker not in answered:
+            since = duration(time.time() - entry["since_epoch"])
+            effect = "others wait for it" if entry["working"] else "it counts as down"
+            remedy = f"start that daemon; if its host is lost for good: bubuku-cli permit release --broker {broker}"
+            lines.append(f"{broker}: in the permit for {since}, and no daemon answers for it: {effect} -> {remedy}")
+    return lines
+
+
+def maintenance_line(document: dict[str, Any]) -> str:
+    if not document["on"]:
+        return "maintenance is off"
+    until = document["until_epoch"]
+    ends = "" if until is None else f", for {duration(until - time.time())} more"
+    why = f": {document['text']}" if document["text"] else ""
+    return f"maintenance is on, by {document['by']}{ends}{why}"
 
 
 def _since_the_metadata(row: dict[str, Any], document: dict[str, Any]) -> bool:

@@ -294,6 +294,12 @@ class Config(Section):
         default=False,
         description="SIGTERM to the daemon stops Kafka too. Otherwise Kafka goes on for the next daemon to adopt.",
     )
+    graceful_terminate_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="How long a daemon that ends with its Kafka, or whose host shuts down, waits for the guard's "
+        "leave. Then, or at a second SIGTERM, Kafka is stopped gracefully all the same.",
+    )
     features: tuple[Feature, ...] = Field(default=(), description="BUKU_FEATURES of the original Bubuku.")
     free_space_diff_threshold_mb: int = Field(
         default=50_000, ge=1, description="For the feature balance_data_size: the imbalance, in MB, that it acts on."
@@ -336,7 +342,7 @@ class Config(Section):
 
     def token(self) -> str | None:
         """What requests that change something must carry; None: none is configured. Raises UsageError naming the file
-        where it cannot be read or is empty."""
+        where it cannot be read, or is no token: one line of ASCII characters."""
         path = self.api.token_file
         if path is None:
             return None
@@ -345,8 +351,8 @@ class Config(Section):
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise UsageError(f"api.token_file: {path}: {reason}") from None
-        if not found:
-            raise UsageError(f"api.token_file: {path} is empty")
+        if not (found and found.isascii() and found.isprintable()):
+            raise UsageError(f"api.token_file: {path} must hold a token: one line of ASCII characters")
         return found
 
     def template(self) -> str:

@@ -159,6 +159,13 @@ class SendStop:
 
 
 @dataclass(frozen=True, slots=True)
+class DumpThreads:
+    """Let the JVM print what its threads do (SIGQUIT), into the file that Kafka's output goes to."""
+
+    identity: ProcessId
+
+
+@dataclass(frozen=True, slots=True)
 class KillStuck:
     """SIGKILL: it was told to stop long ago, and has flushed nothing for long."""
 
@@ -199,6 +206,7 @@ Action = (
     | SettlePermit
     | RestPermit
     | SendStop
+    | DumpThreads
     | KillStuck
     | ElectPreferred
     | WriteChange

@@ -16,6 +16,7 @@ from bubuku.core.reasons import Reason
 from bubuku.core.shared import Change, ChangeState
 
 SCHEMA = 1
+UNTOUCHED = "cancelled before anything was stopped"
 
 
 @dataclass(frozen=True, slots=True)

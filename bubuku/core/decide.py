@@ -48,7 +48,7 @@ def decide(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, De
     actions = (*decision.actions, *chores)
     latest = replace(obs, record=_latest(obs.record, actions))
     node_id = identity.node_id(policy, latest.record, obs.log_dirs.value or ())
-    step = stopping.step(policy, memory, latest, node_id, decision.state)
+    step = stopping.step(policy, memory, latest, node_id, decision)
     memory = step.memory
     actions = _saved_first((*actions, *step.actions))
     decision = replace(decision, actions=actions, progress_of_stop=step.progress)
@@ -111,7 +111,10 @@ def _alive(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, De
     record = _running_record(policy, memory, obs, facts)
     if record != obs.record:
         actions.append(Remember(record))
-    if obs.terminate and obs.process.identity is not None and _due(memory.stop_sent_at, obs.now):
+    if obs.terminate and memory.terminate_since is None:
+        memory = replace(memory, terminate_since=obs.now)
+    may_end = obs.terminate and stopping.forced_may_end(memory, obs)
+    if may_end and obs.process.identity is not None and _due(memory.stop_sent_at, obs.now):
         actions.append(StopGracefully(obs.process.identity, "the daemon was told to end and to take Kafka with it"))
         if obs.record.stop_intent:  # it is on disk; else a save that fails keeps the signal back, and it is tried again
             memory = replace(memory, stop_sent_at=obs.now)
@@ -153,8 +156,8 @@ def _running_record(policy: Policy, memory: Memory, obs: Observation, facts: lif
         record = replace(record, registration=own)
     if memory.served_since is not None and obs.now - memory.served_since >= SERVICE_THAT_RESETS_SECONDS:
         record = replace(record, failures=0)
-    if obs.terminate:
-        record = replace(record, stop_intent=True)
+    if obs.terminate and obs.process.identity is not None:
+        record = stopping.forced_record(record, obs.process.identity)
     elif record.stop_intent and record.stop is None and _stop_lapsed(policy, memory, obs, facts):
         record = replace(record, stop_intent=False)
     dirs = obs.log_dirs.value or ()
@@ -214,7 +217,7 @@ def _dead(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, Dec
         obs = replace(obs, record=record)
     if ended is not None:
         memory = replace(memory, cause=_cause(memory, obs, ended))
-    if obs.terminate:
+    if obs.leaving or obs.terminate:
         return memory, Decision(BrokerState.NOT_RUNNING, Reason.TERMINATING, "Kafka was stopped gracefully", actions)
     if record.stop is not None and record.stop.intended and record.stop.stay_down:
         sentence = "stopped on purpose, and stays down until an operator starts it"
@@ -259,8 +262,8 @@ def _cause(memory: Memory, obs: Observation, ended: Exit) -> Reason:
     if memory.stalled == ended.identity:
         return Reason.START_STALLED
     ours = obs.record.process == ended.identity
-    if _stopped_on_purpose(obs.record, ended):
-        return Reason.RESTARTED
+    if _stopped_on_purpose(obs.record, ended) and obs.record.stop is not None:
+        return Reason.NOT_REGISTERED if obs.record.stop.why == Reason.NOT_REGISTERED else Reason.RESTARTED
     if ours and obs.record.stop_intent:
         return Reason.FIRST_START  # its daemon took it along; this one brings it back
     if ours and obs.record.registration is not None and identity.ended_cleanly(ended, obs.log_dirs):

@@ -69,7 +69,7 @@ def _settled(case: Case) -> tuple[Memory, Stop | None]:
 def fence_target(case: Case) -> Registration | None:
     """The registration to remove; None where the fence has no business."""
     policy, obs, ended = case.policy, case.obs, case.ended
-    if ended is None or not policy.instant_failover or not case.broker or obs.terminate:
+    if ended is None or not policy.instant_failover or not case.broker or obs.leaving or obs.terminate:
         return None
     if obs.record.process != ended.identity or obs.record.registration is None:
         return None  # what is on record is not of the process that ended

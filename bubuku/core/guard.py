@@ -98,6 +98,16 @@ class Verdict:
         return f"{who} not be stopped: {'; '.join(reasons)}"
 
 
+def objections(verdict: Verdict) -> tuple[str, ...]:
+    """What says no, each once: codes of `Objection`, "quorum", "unknown"; of nothing else. None where it is allowed."""
+    found = {b.objection.value for b in verdict.blocked}
+    if verdict.quorum is not None:
+        found.add("quorum")
+    if verdict.unknown is not None:
+        found.add("unknown")
+    return tuple(sorted(found))
+
+
 def named(ids: Iterable[int]) -> str:
     """
     >>> named([2]), named([1, 3])

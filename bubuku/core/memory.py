@@ -43,11 +43,14 @@ class Memory:
     stalled: ProcessId | None = None
     stalled_at: float = 0.0
     stop_sent_at: float | None = None
+    terminate_since: float | None = None
     join_sent_at: float | None = None
     desired_sent_at: float | None = None
     # the deliberate stop under way
     noted: str | None = None  # the token of the stop that this very daemon wrote down
     signalled_at: float | None = None
+    unlisted_since: float | None = None  # since when it lives without being listed by the cluster
+    repairs: tuple[float, ...] = ()  # when it was restarted because of that
     back_since: float | None = None  # since when it is in all ISRs that it was in
     change_written: tuple[str, int] | None = None  # (uuid, version) of the last change document that we sent…
     change_written_at: float = 0.0

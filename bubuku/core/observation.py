@@ -70,7 +70,8 @@ class Observation:
     coordination: Dated[CoordinationView]
     outcomes: Mapping[type, Outcome] = field(default_factory=dict)  # of slow actions, the latest of each kind
     start_error: Dated[str] | None = None  # the last start could not even be executed: when, and why
-    terminate: bool = False  # the daemon was told to end and to take Kafka with it
+    leaving: bool = False  # the daemon was told to end and to take Kafka with it, as soon as the guard allows it…
+    terminate: bool = False  # …and now all the same: its patience is over, or it was told so twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,26 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """A change that this daemon has asked to be ended. `at`: monotonic, when."""
+
+    kind: str
+    outcome: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """`changes`: (kind, outcome) → how many this daemon ended. `refusals`: what said no (`core.guard.objections`) → how
+    often the guard's word was no to a stop of our own broker."""
+
+    changes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    ending: Mapping[str, Ending] = field(default_factory=dict)  # by the change's uuid
+    judged: float | None = None  # when the judgement that was counted last was begun
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """What HTTP and metrics answer from: replaced whole each cycle, never mutated. Any thread may read it."""
 
@@ -119,6 +140,7 @@ class Published:
     events: tuple[Event, ...] = ()  # newest last, the last 50
     starts: Mapping[Reason, int] = field(default_factory=dict)
     fences: Mapping[str, int] = field(default_factory=dict)  # by result
+    tally: Tally = field(default_factory=Tally)
     seconds_in_state: Mapping[BrokerState, float] = field(default_factory=dict)
     loop_lag_seconds: float = 0.0  # how late the last tick was
     cycle_seconds: float = 0.0

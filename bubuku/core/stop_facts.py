@@ -51,21 +51,21 @@ def remember(memory: Memory, obs: Observation, node_id: int, state: BrokerState)
         return replace(memory, noted=None, signalled_at=None, back_since=None)
     if _sent(obs, stop) and memory.signalled_at is None:
         memory = replace(memory, signalled_at=obs.now)
-    is_back = state is BrokerState.SERVING and _is_new(obs, stop) and not behind(memory, obs, stop, node_id)
+    is_back = state is BrokerState.SERVING and _is_new(obs, stop) and behind(memory, obs, stop, node_id) == ()
     if not is_back:
         return replace(memory, back_since=None)
     return memory if memory.back_since is not None else replace(memory, back_since=obs.now)
 
 
 def behind(memory: Memory, obs: Observation, stop: Stop, node_id: int) -> tuple[str, ...] | None:
-    """The partitions in whose ISR it was and is not again; None, where that is not known yet, counts as behind.
+    """The partitions in whose ISR it was and is not again; None: that is not known yet.
 
     Only metadata begun after the new process served counts. A partition that is gone, or moved away, or whose replica
     here is offline, is not waited for.
     """
     view = obs.cluster.value
     if view is None or memory.served_since is None or obs.cluster.begun < memory.served_since:
-        return ("",)
+        return None
     known = {f"{p.topic}-{p.partition}": p for p in view.cluster.partitions}
     names = known if stop.in_sync is None else stop.in_sync
     return tuple(name for name in names if _waited_for(known.get(name), node_id))
@@ -97,7 +97,7 @@ def draw(policy: Policy, memory: Memory, obs: Observation, node_id: int, want: W
     running = {kind for kind, outcome in obs.outcomes.items() if outcome.result is Result.RUNNING}
     maintenance = None if meeting is None else meeting.maintenance
     return Facts(
-        wanted=want is not None and (stop is None or stop.change == want.change),
+        wanted=want is not None and (stop is None or _same(stop, want)),
         stay_down=stop is not None and stop.stay_down,
         maintenance=maintenance is not None and maintenance.holds(obs.wall),
         permit_known=found is not None,
@@ -115,6 +115,11 @@ def draw(policy: Policy, memory: Memory, obs: Observation, node_id: int, want: W
         signalled=stop is not None and _sent(obs, stop),
         back=memory.back_since is not None and _settled_down(policy, memory, obs),
     )
+
+
+def _same(stop: Stop, want: Want) -> bool:
+    """The stop under way is the one that is wanted, perhaps begun by the daemon of a host that was replaced."""
+    return stop.token == want.token or (want.change is not None and stop.change == want.change)
 
 
 def _settled_down(policy: Policy, memory: Memory, obs: Observation) -> bool:

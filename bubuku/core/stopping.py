@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bubuku.core import change as changes
-from bubuku.core import permit, stop_facts
+from bubuku.core import permit, self_repair, stop_facts
 from bubuku.core.actions import (
     Action,
     DropPermit,
+    DumpThreads,
     ElectPreferred,
     Judge,
     KillStuck,
@@ -27,12 +28,15 @@ from bubuku.core.actions import (
 from bubuku.core.guard import named
 from bubuku.core.memory import Memory
 from bubuku.core.model import BrokerState, CoordinationView, Record
-from bubuku.core.observation import Observation, Policy, Progress
+from bubuku.core.observation import Decision, Observation, Policy, Progress
 from bubuku.core.permit import VERDICT_SECONDS, Facts, Move
-from bubuku.core.shared import Change, ChangeState, Entry, Finished, Stop
+from bubuku.core.reasons import Reason
+from bubuku.core.shared import Change, ChangeState, Entry, Finished, ProcessId, Stop
 from bubuku.core.stop_facts import Want
 
 WRITE_RETRY_SECONDS = 5.0
+FORCED_ENTRY_SECONDS = 3.0  # a stop that cannot wait any more waits so long for its entry in the permit
+SENTENCE_SECONDS = 1.0  # so often, at most, a document is written because of its sentence alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +48,21 @@ class Step:
     progress: Progress | None = None
 
 
-def step(policy: Policy, memory: Memory, obs: Observation, node_id: int | None, state: BrokerState) -> Step:
-    """One move of the permit's protocol, and one write of the change's document. `state`: the broker's, as decided."""
+def step(policy: Policy, memory: Memory, obs: Observation, node_id: int | None, decided: Decision) -> Step:
+    """One move of the permit's protocol, and one write of the change's document. `decided`: of the broker's state."""
+    state = decided.state
+    memory = self_repair.remember(memory, obs, decided.reason)
     meeting = obs.coordination.value
     if meeting is None or node_id is None:
         return Step(memory)
     memory = stop_facts.remember(memory, obs, node_id, state)
+    if obs.terminate:
+        return Step(memory, _forced(policy, obs, meeting, node_id))
     change = changes.current(meeting.changes, node_id, obs.record)
     again = _started_again(obs, change)
     if again is not None:
         return Step(memory, (Remember(again),))
-    want = _want(obs.record, change)
+    want = _want(obs.record, change) or _leaving(obs) or self_repair.want(policy, memory, obs)
     facts = stop_facts.draw(policy, memory, obs, node_id, want)
     _, move = permit.decide(facts)
     at = Position(policy, memory, obs, meeting, node_id, want, facts, state)
@@ -77,6 +85,46 @@ def _want(record: Record, change: Change | None) -> Want | None:
         return None
     token = f"{record.instance}:{change.uuid}"
     return Want(token, change.uuid, kind.why, kind.stays_down, change.accept_unavailable)
+
+
+def _leaving(obs: Observation) -> Want | None:
+    """The daemon was told to end, and to take Kafka with it."""
+    process = obs.process.identity
+    if not obs.leaving or process is None:
+        return None
+    token = f"{obs.record.instance}:leave:{process.pid}:{process.start_ticks}"
+    return Want(token, None, Reason.TERMINATING, stay_down=False, accept_unavailable=False)
+
+
+def forced_record(record: Record, process: ProcessId) -> Record:
+    """The state file of a broker that ends whatever the guard says: a stop that its successor finishes."""
+    stop = record.stop
+    if stop is None or not stop.intended or stop.process != process:
+        token = f"{record.instance}:leave:{process.pid}:{process.start_ticks}"
+        stop = stop if stop is not None else Stop(token, None, Reason.TERMINATING.value, process)
+        stop = replace(stop, intended=True, process=process)
+    return replace(record, stop=stop, stop_intent=True)
+
+
+def _forced(policy: Policy, obs: Observation, meeting: CoordinationView, node_id: int) -> tuple[Action, ...]:
+    """The others are told by its entry in the permit first, where ZooKeeper answers."""
+    stop, found, taken = obs.record.stop, meeting.permit, obs.outcomes.get(TakePermit)
+    if obs.process.identity is None or stop is None or found is None or meeting.maintenance is None:
+        return ()
+    if not meeting.connected or node_id in found.entries or (taken is not None and taken.result is Result.RUNNING):
+        return ()
+    entry = Entry(stop.token, policy.host, obs.wall, change=stop.change, why=stop.why)
+    return (TakePermit(node_id, entry, found.version, meeting.maintenance.version),)
+
+
+def forced_may_end(memory: Memory, obs: Observation) -> bool:
+    """Its entry is in the permit, or was tried for long enough, or nobody can be told."""
+    meeting, since = obs.coordination.value, memory.terminate_since
+    if meeting is None or not meeting.connected or meeting.permit is None:
+        return True
+    stop = obs.record.stop
+    told = stop is not None and any(entry.token == stop.token for entry in meeting.permit.entries.values())
+    return told or (since is not None and obs.now - since >= FORCED_ENTRY_SECONDS)
 
 
 def _started_again(obs: Observation, change: Change | None) -> Record | None:
@@ -119,7 +167,11 @@ class Position:
                     want.stay_down,
                     want.accept_unavailable,
                 )
-                return replace(memory, noted=want.token), (Remember(replace(record, stop=noted)),)
+                memory, acts = replace(memory, noted=want.token), (Remember(replace(record, stop=noted)),)
+                if want.why is not Reason.NOT_REGISTERED or obs.process.identity is None:
+                    return memory, acts
+                repairs = (*self_repair.lately(memory, obs.now), obs.now)
+                return replace(memory, repairs=repairs), (*acts, DumpThreads(obs.process.identity))
             case Move.ADOPT if found is not None:
                 entry = found.entries[self.node_id]
                 alive = obs.process.identity
@@ -238,8 +290,8 @@ class Position:
             )
         if self.state is not BrokerState.SERVING:
             return Progress("starting", f"Kafka is {self.state.value}")
-        left = stop_facts.behind(self.memory, self.obs, stop, self.node_id) or ()
-        if left == ("",):
+        left = stop_facts.behind(self.memory, self.obs, stop, self.node_id)
+        if left is None:
             return Progress("catching_up", "whether it is in sync again is being looked at")
         if left:
             more = f" and {len(left) - 1} more" if len(left) > 1 else ""
@@ -255,7 +307,10 @@ def _document(obs: Observation, at: Position, change: Change | None, progress: P
     if outcome is not None and outcome.result is Result.RUNNING:
         return None
     wanted = _next_document(obs, at, change, progress)
-    return wanted if wanted != change else None
+    if wanted == change:
+        return None
+    only_said = replace(wanted, sentence=change.sentence) == change
+    return None if only_said and obs.now - at.memory.change_written_at < SENTENCE_SECONDS else wanted
 
 
 def _next_document(obs: Observation, at: Position, change: Change, progress: Progress | None) -> Change:
@@ -268,7 +323,7 @@ def _next_document(obs: Observation, at: Position, change: Change, progress: Pro
         return changes.ended(change, state, finished.sentence, obs.wall)
     ours = stop is not None and stop.change == change.uuid
     if change.cancel and not ours:
-        return changes.ended(change, ChangeState.CANCELLED, "cancelled before anything was stopped", obs.wall)
+        return changes.ended(change, ChangeState.CANCELLED, changes.UNTOUCHED, obs.wall)
     if change.state is ChangeState.QUEUED:
         return changes.claimed(change, record.instance)
     if change.owner != record.instance:

@@ -46,42 +46,50 @@ class Loop:
     """Ticks the supervisor until the daemon is told to end."""
 
     def __init__(
-        self, supervisor: Supervisor, waker: Waker, exit_fd: Callable[[], int | None], graceful_terminate: bool
+        self,
+        supervisor: Supervisor,
+        waker: Waker,
+        exit_fd: Callable[[], int | None],
+        graceful_terminate: bool,
+        patience_seconds: float,
     ) -> None:
         self._supervisor = supervisor
         self._waker = waker
         self._exit_fd = exit_fd
         self._graceful = graceful_terminate
-        self._told_to_end = False
+        self._patience = patience_seconds
+        self._told_to_end = 0  # so often
 
     def end(self, number: int, _frame: FrameType | None) -> None:
         """Signal handler."""
         LOG.warning("%s: the daemon ends", signal.Signals(number).name)
-        self._told_to_end = True
+        self._told_to_end += 1
         self._waker.wake()
 
     def run(self) -> None:
         notify("READY=1")
-        terminate: bool | None = None  # None: not told to end
+        leave: bool | None = None  # with Kafka; None: not told to end
+        left_at = 0.0  # since when the guard is asked for leave
         failure: str | None = None
         next_tick = time.monotonic()
         while True:
             self._wait(max(0.0, next_tick - time.monotonic()))
             next_tick = time.monotonic() + TICK_SECONDS
-            if self._told_to_end and terminate is None:
-                terminate = self._graceful or host_goes_down()
-                if not terminate:
+            if self._told_to_end and leave is None:
+                leave, left_at = self._graceful or host_goes_down(), time.monotonic()
+                if not leave:
                     LOG.warning("Kafka goes on without its daemon; the next daemon adopts it")
                     return
+            now = bool(leave) and (self._told_to_end > 1 or time.monotonic() - left_at >= self._patience)
             try:
-                published = self._supervisor.tick(terminate=terminate is True)
+                published = self._supervisor.tick(terminate=now, leaving=leave is True)
             except Exception as error:  # a bug must not end the watch over Kafka; /livez goes bad meanwhile
                 if repr(error) != failure:  # with its traceback once: cycles may be many a second
                     LOG.exception("a cycle failed")
                 failure = repr(error)
                 continue
             failure = None
-            if terminate and published.observation.process.identity is None:
+            if leave and published.observation.process.identity is None:
                 return
             notify("WATCHDOG=1")
 

@@ -115,7 +115,8 @@ class Daemon:
             started_epoch=self._clock.wall(),
         )
         self._http = self._http_server()
-        self.loop = Loop(self._supervisor, self._waker, self._process.exit_fd, config.graceful_terminate)
+        patience = config.graceful_terminate_seconds
+        self.loop = Loop(self._supervisor, self._waker, self._process.exit_fd, config.graceful_terminate, patience)
 
     def published(self) -> Published | None:
         return self._supervisor.published

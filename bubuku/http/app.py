@@ -3,7 +3,7 @@
 Caller: uvicorn, in the HTTP thread; handlers never wait for anything, they render the last `Published` (and
 `http.safe_to_stop` awaits a thread of its own). The request is one of the project's two boundaries: an error of ours
 becomes a 500 document and a line in the log. Every error is a problem document {title, status, detail}. The health
-listener answers `HEALTH_PATHS` alone.
+listener answers `HEALTH_PATHS` alone. Both say what became of the original's paths (`http.former`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bubuku import metrics
 from bubuku.core.observation import About, Published
-from bubuku.http import changes, documents
+from bubuku.http import changes, documents, former
 from bubuku.http.cluster_document import cluster_document
 from bubuku.http.rendering import JSON, NO_STORE, json_response, rendered
 from bubuku.http.safe_to_stop import SAFE_TO_STOP, Ask, answering
@@ -40,10 +40,16 @@ TITLES = {
     404: "no such path",
     405: "method not allowed",
     409: "refused as unsafe",
+    410: "gone",
     413: "too large",
     504: "timed out",
 }
-PATIENCE: Mapping[str, float] = {SAFE_TO_STOP: 30.0, changes.CHANGES: 30.0}  # seconds: the deadlines of what is asked
+PATIENCE: Mapping[str, float] = {  # path, or the folder that it is in → seconds: the deadlines of what is asked
+    SAFE_TO_STOP: 30.0,
+    changes.CHANGES: 40.0,
+    changes.MAINTENANCE: 15.0,
+    changes.PERMIT: 15.0,
+}
 
 
 Probe = Callable[[Published | None, float, float], documents.Problem | None]
@@ -63,9 +69,11 @@ class Source:
 
 
 def application(source: Source, health_port: int | None) -> ASGIApp:
-    """The application of both listeners. Requests that came in by `health_port` see `HEALTH_PATHS` alone."""
-    full = starlette(routes(source))
-    health = starlette([r for r in routes(source) if r.path in HEALTH_PATHS])
+    """The application of both listeners. Requests that came in by `health_port` see `HEALTH_PATHS` alone, and what
+    became of the original's paths."""
+    table = routes(source)
+    full = starlette([*table, *former.ROUTES])
+    health = starlette([*(r for r in table if r.path in HEALTH_PATHS), *former.ROUTES])
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if health_port is not None and scope["server"][1] == health_port:
@@ -84,7 +92,9 @@ def starlette(table: list[Route]) -> Starlette:
 
 def routes(source: Source) -> list[Route]:
     """path → handler."""
-    ours = metrics.registry(source.published, source.about)
+    operations = source.operations
+    refused = dict if operations is None else lambda: operations.refusals
+    ours = metrics.registry(source.published, source.about, refused)
 
     def livez(_: Request) -> Response:
         return probe_response(source, documents.live)

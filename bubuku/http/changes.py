@@ -9,16 +9,18 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bubuku.core.shared import Change, Entry
+from bubuku.http.change_documents import change_document, entry_document, maintenance_document
 from bubuku.http.rendering import json_response
 from bubuku.http.safe_to_stop import LARGEST_ID, verdict_document
 from bubuku.http.threads import Threads
@@ -45,37 +47,40 @@ class Access:
                 raise HTTPException(
                     401, "give the token of api.token_file: Authorization: Bearer …", {"www-authenticate": "Bearer"}
                 )
-        elif request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
+        elif request.client is None or not is_loopback(request.client.host):
             raise HTTPException(403, "from elsewhere than this host a token is needed, and api.token_file is not set")
+        elif not is_loopback(page_host(request.headers.get("origin", "//localhost"))):
+            raise HTTPException(
+                403, "pages from elsewhere change nothing here without a token"
+            )  # in a browser on this host
 
 
-def change_document(change: Change) -> dict[str, Any]:
-    return {
-        "sequence": change.sequence if change.sequence >= 0 else None,
-        "uuid": change.uuid,
-        "kind": change.kind,
-        "broker": change.node_id,
-        "state": change.state.value,
-        "phase": change.phase,
-        "sentence": change.sentence,
-        "asked_by": change.asked_by,
-        "asked_epoch": change.asked_epoch,
-        "reason": change.text,
-        "accept_unavailable": change.accept_unavailable,
-        "cancel_asked": change.cancel,
-        "ended_epoch": change.ended_epoch,
-    }
+def page_host(origin: str) -> str:
+    """
+    >>> [page_host(each) for each in ("http://localhost:8888", "https://example.org", "null", "http://[")]
+    ['localhost', 'example.org', '', '']
+    """
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:
+        return ""
 
 
-def entry_document(node: int, entry: Entry) -> dict[str, Any]:
-    return {
-        "broker": node,
-        "host": entry.host,
-        "since_epoch": entry.since_epoch,
-        "working": entry.working,
-        "why": entry.why,
-        "change": entry.change,
-    }
+def is_loopback(host: str) -> bool:
+    """
+    >>> [is_loopback(each) for each in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "localhost")]
+    [True, True, True, True]
+    >>> [is_loopback(each) for each in ("10.0.0.1", "::ffff:10.0.0.1", "example.org", "")]
+    [False, False, False, False]
+    """
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address.is_loopback if mapped is None else mapped.is_loopback
 
 
 def answer_document(answer: Answer, dry_run: bool) -> dict[str, Any]:
@@ -90,7 +95,8 @@ def routes(operations: Operations, access: Access, threads: Threads) -> list[Rou
     """path → handlers, by method."""
 
     async def listed(request: HttpRequest) -> Response:
-        ended = _number(request.query_params.get("ended", str(ENDED_SHOWN)), "ended", 500)
+        _only(request.query_params, {"ended"})
+        ended = _number(request.query_params.get("ended", str(ENDED_SHOWN)), "a number of ended changes up to 500", 500)
         found = await threads.run(lambda: operations.changes(ended))
         return json_response({"changes": [change_document(change) for change in found]})
 
@@ -100,30 +106,32 @@ def routes(operations: Operations, access: Access, threads: Threads) -> list[Rou
         return json_response(answer_document(answer, wanted.dry_run), 200 if wanted.dry_run else 201)
 
     async def shown(request: HttpRequest) -> Response:
-        sequence = _number(request.path_params["sequence"], "the change's number")
+        sequence = _number(request.path_params["sequence"], "a change's number")
         return json_response(change_document(await threads.run(lambda: operations.change(sequence))))
 
     async def cancelled(request: HttpRequest) -> Response:
-        sequence = _number(request.path_params["sequence"], "the change's number")
-        return json_response(change_document(await threads.run(lambda: operations.cancel(sequence))), 202)
+        sequence = _number(request.path_params["sequence"], "a change's number")
+        dry_run = dry_run_asked(request)
+        change = await threads.run(lambda: operations.cancel(sequence, dry_run))
+        return json_response(change_document(change), 202 if change.state.is_open and not dry_run else 200)
 
     async def maintenance(_: HttpRequest) -> Response:
-        return json_response(await threads.run(operations.maintenance))
+        return json_response(maintenance_document(await threads.run(operations.maintenance), time.time()))
 
     async def set_maintenance(request: HttpRequest) -> Response:
-        document = await body(request)
-        on, by, text, seconds = maintenance_asked(document)
-        await threads.run(lambda: operations.set_maintenance(on, by, text, seconds))
-        return json_response({"on": on})
+        on, by, text, seconds, dry_run = maintenance_asked(await body(request))
+        await threads.run(lambda: operations.set_maintenance(on, by, text, seconds, dry_run))
+        return json_response({"dry_run": dry_run, "on": on})
 
     async def permit(_: HttpRequest) -> Response:
         entries = await threads.run(operations.permit)
         return json_response({"entries": [entry_document(node, entries[node]) for node in sorted(entries)]})
 
     async def released(request: HttpRequest) -> Response:
-        node = _number(request.path_params["node"], "the broker's id")
-        await threads.run(lambda: operations.release(node))
-        return json_response({"released": node})
+        node = _number(request.path_params["node"], "a broker's id")
+        dry_run = dry_run_asked(request)
+        entry = await threads.run(lambda: operations.release(node, dry_run))
+        return json_response({"dry_run": dry_run, "released": entry_document(node, entry)})
 
     table: dict[str, dict[str, Handler]] = {
         CHANGES: {"GET": listed, "POST": asked},
@@ -180,9 +188,9 @@ def submission(document: dict[str, Any]) -> Request:
     )
 
 
-def maintenance_asked(document: dict[str, Any]) -> tuple[bool, str, str | None, float | None]:
-    """(on, by, reason, seconds). Raises HTTPException 400."""
-    _only(document, {"on", "by", "reason", "for_seconds"})
+def maintenance_asked(document: dict[str, Any]) -> tuple[bool, str, str | None, float | None, bool]:
+    """(on, by, reason, seconds, dry_run). Raises HTTPException 400."""
+    _only(document, {"on", "by", "reason", "for_seconds", "dry_run"})
     if not isinstance(document.get("on"), bool):
         raise HTTPException(400, "on must be true or false")
     seconds = document.get("for_seconds")
@@ -191,10 +199,19 @@ def maintenance_asked(document: dict[str, Any]) -> tuple[bool, str, str | None, 
         raise HTTPException(400, "for_seconds must be a number of seconds")
     on = bool(document["on"])
     by, text = _text(document, "by") or "somebody", _text(document, "reason")
-    return on, by, text, None if seconds is None else float(seconds)
+    return on, by, text, None if seconds is None else float(seconds), _flag(document, "dry_run")
 
 
-def _only(document: dict[str, Any], known: set[str]) -> None:
+def dry_run_asked(request: HttpRequest) -> bool:
+    """`?dry_run=true` of a DELETE. Raises HTTPException 400."""
+    _only(request.query_params, {"dry_run"})
+    given = request.query_params.get("dry_run", "false")
+    if given not in ("true", "false"):
+        raise HTTPException(400, f"dry_run={given[:100]!r} is neither true nor false")
+    return given == "true"
+
+
+def _only(document: Mapping[str, Any], known: set[str]) -> None:
     for name in document:
         if name not in known:
             raise HTTPException(400, f"{name[:100]!r} is not asked for here; there are {', '.join(sorted(known))}")

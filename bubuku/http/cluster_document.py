@@ -12,6 +12,14 @@ from bubuku.core.model import Member, disk_use
 from bubuku.core.observation import About, Published
 from bubuku.core.reasons import EXPLANATIONS, Reason
 from bubuku.http import documents
+from bubuku.http.change_documents import (
+    ChangeDocument,
+    EntryDocument,
+    MaintenanceDocument,
+    maintenance_of,
+    open_changes_of,
+    permit_of,
+)
 
 MISSING = "missing"  # the state of a broker that no daemon answers for
 UNKNOWN = "unknown"  # …and of one whose daemon could not be looked for
@@ -61,11 +69,14 @@ class ClusterDocument(TypedDict):
     racks: dict[str, list[int]]
     brokers: list[BrokerDocument]
     members: list[documents.MemberDocument]
+    maintenance: MaintenanceDocument | None
+    permit: list[EntryDocument] | None
+    changes: list[ChangeDocument]  # the open ones
 
 
 def cluster_document(published: Published, about: About, now: float) -> ClusterDocument:
     """The cluster as this daemon sees it: Kafka's metadata joined with the members in ZooKeeper."""
-    reading = published.observation.cluster
+    reading, meeting = published.observation.cluster, published.observation.coordination.value
     view = reading.value
     brokers = broker_rows(published, about)
     racks: dict[str, list[int]] = {}
@@ -88,6 +99,9 @@ def cluster_document(published: Published, about: About, now: float) -> ClusterD
         "racks": dict(sorted(racks.items())),
         "brokers": brokers,
         "members": [documents.member_document(m) for m in documents.members_of(published)],
+        "maintenance": maintenance_of(meeting, published.epoch),
+        "permit": permit_of(meeting),
+        "changes": open_changes_of(meeting),
     }
 
 

@@ -49,7 +49,7 @@ class BoundedProtocol(H11Protocol):
 
     exchange_seconds = EXCHANGE_SECONDS
     probe: Probe
-    patience: Mapping[str, float] = {}  # path → seconds; never changed
+    patience: Mapping[str, float] = {}  # path, or the folder that it is in → seconds; never changed
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -126,7 +126,8 @@ class BoundedProtocol(H11Protocol):
         cycle = self.cycle
         if cycle is None or cycle.response_complete or cycle is self._waited_for:
             return
-        seconds = self.patience.get(cycle.scope["path"])
+        path = cycle.scope["path"]
+        seconds = self.patience.get(path, self.patience.get(path.rpartition("/")[0]))
         if seconds is not None:
             self._waited_for = cycle
             self._arm(seconds)
@@ -174,7 +175,7 @@ class BoundedProtocol(H11Protocol):
 def bounded(exchange_seconds: float, probe: Probe, patience: Mapping[str, float]) -> type[BoundedProtocol]:
     """The protocol with this bound of an exchange, and of the pause between two, and these probes.
 
-    `patience`: path → the bound in seconds that it has instead.
+    `patience`: path, or the folder that it is in → the bound in seconds that it has instead.
     """
     fields = {"exchange_seconds": exchange_seconds, "probe": staticmethod(probe), "patience": patience}
     return type("BoundedProtocol", (BoundedProtocol,), fields)

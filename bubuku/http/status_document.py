@@ -10,11 +10,26 @@ from typing import TypedDict
 from bubuku.core.model import LogDir
 from bubuku.core.observation import About, Event, Published
 from bubuku.http import documents
+from bubuku.http.change_documents import (
+    ChangeDocument,
+    EntryDocument,
+    MaintenanceDocument,
+    maintenance_of,
+    open_changes_of,
+    permit_of,
+)
 
 
 class Progress(TypedDict):
     done: int
     total: int
+
+
+class Stop(TypedDict):
+    """Where the deliberate stop is that is wanted, or under way."""
+
+    phase: str
+    sentence: str
 
 
 class Process(TypedDict):
@@ -92,6 +107,10 @@ class StatusDocument(TypedDict):
     disks: list[Disk] | None
     coordination: documents.Coordination
     members: list[documents.MemberDocument]
+    stop: Stop | None
+    maintenance: MaintenanceDocument | None
+    permit: EntryDocument | None  # this broker's entry
+    changes: list[ChangeDocument]  # the open ones of this broker
     events: list[EventDocument]
     last_lines: list[str]
     starts: dict[str, int]
@@ -104,7 +123,7 @@ def status_document(published: Published, about: About, now: float) -> StatusDoc
     """This broker, its process, its disks and its daemon. `now` is monotonic."""
     decision, seen = published.decision, published.observation
     meaning, remedy = documents.remedy(published)
-    view = seen.cluster.value
+    view, meeting, stop = seen.cluster.value, seen.coordination.value, decision.progress_of_stop
     load = None if view is None or published.node_id is None else documents.load_of(view, published.node_id)
     return {
         "at_epoch": published.epoch,
@@ -131,6 +150,10 @@ def status_document(published: Published, about: About, now: float) -> StatusDoc
         "disks": None if seen.log_dirs.value is None else [disk(d) for d in seen.log_dirs.value],
         "coordination": documents.coordination_of(published),
         "members": [documents.member_document(m) for m in documents.members_of(published)],
+        "stop": None if stop is None else {"phase": stop.phase, "sentence": stop.sentence},
+        "maintenance": maintenance_of(meeting, published.epoch),
+        "permit": next((e for e in permit_of(meeting) or [] if e["broker"] == published.node_id), None),
+        "changes": [c for c in open_changes_of(meeting) if c["broker"] == published.node_id],
         "events": [event(e) for e in published.events],
         "last_lines": list(decision.last_lines),
         "starts": documents.counts(published.starts),

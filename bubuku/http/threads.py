@@ -37,7 +37,11 @@ class Threads:
             self._under_way += 1
         future: Future[T] = Future()
         future.add_done_callback(self._ended)
-        threading.Thread(target=_run, args=(work, future), name="request", daemon=True).start()
+        try:
+            threading.Thread(target=_run, args=(work, future), name="request", daemon=True).start()
+        except RuntimeError as error:  # the host has no thread left
+            future.cancel()
+            raise HTTPException(503, f"no thread can be started for it: {error}; ask again") from error
         try:
             return await asyncio.wrap_future(future)
         except BubukuError as error:

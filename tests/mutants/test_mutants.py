@@ -129,7 +129,7 @@ MUTANTS = (
     Mutant(
         "a newer schema is written over",
         "adapters/zookeeper/changes.py",
-        "if change.schema > SCHEMA:",
+        "if change.schema > documents.SCHEMA:",
         "if False:",
         f"{PERMIT}::TestChanges::test_a_change_of_a_newer_daemon_is_not_written_over",
     ),

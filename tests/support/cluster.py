@@ -105,6 +105,10 @@ class RealCluster:
         self._daemons[node_id].send_signal(number)
         return self._daemons[node_id].wait(deadline_seconds)
 
+    def signal_daemon(self, node_id: int, number: signal.Signals) -> None:
+        """Send a signal to a node's daemon, which must live."""
+        self._daemons[node_id].send_signal(number)
+
     def daemon_pid(self, node_id: int) -> int | None:
         child = self._daemons.get(node_id)
         return child.pid if child is not None and child.poll() is None else None

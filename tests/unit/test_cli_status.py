@@ -24,16 +24,18 @@ from bubuku.adapters.process import identify
 from bubuku.cli import output as out
 from bubuku.cli import source
 from bubuku.cli.main import COMMANDS, LazyGroup, cli
-from bubuku.cli.status import cells, disk, duration, status_view
+from bubuku.cli.status import cells, disk, duration, goings_on, status_view
 from bubuku.core import errors
 from bubuku.core.errors import UnavailableError, UsageError
 from bubuku.core.model import BrokerState, ClusterView
 from bubuku.core.observation import Decision, Observation, Published
 from bubuku.core.reasons import EXPLANATIONS, Reason
+from bubuku.core.shared import Maintenance, Permit
 from bubuku.http.server import HttpServer
 from bubuku.sandbox import layout, running
 from bubuku.sandbox.layout import Layout, Options
 from tests.support import published as make
+from tests.support.operators import ENTRY, change
 from tests.support.wait import wait_for
 
 LOOPBACK = "127.0.0.1"
@@ -127,6 +129,39 @@ def test_status_says_what_it_does_not_know(daemon: Daemon) -> None:
     assert lines[1].split()[-7:] == ["-", "-", "-", "20%", "of", "100", "GiB"]
     assert "Kafka's metadata is not known: no broker answers" in lines
     assert any(line.startswith("the daemon of broker 1 is not connected to ZooKeeper") for line in lines)
+
+
+def test_status_shows_maintenance_and_what_was_asked_for(daemon: Daemon) -> None:
+    now = time.time()
+    view = replace(
+        make.coordination(make.member(1), make.member(2)),
+        maintenance=Maintenance(1, True, "anna@desk", "disks", now, now + 1790),
+        changes=(change(5, phase="waiting", sentence="maintenance is on"), change(6, node_id=2, kind="roll")),
+        permit=Permit(4, {2: ENTRY, 3: ENTRY, 9: replace(ENTRY, working=False)}),
+    )
+    daemon.shows(seen=make.observation(coordination=make.dated(view)))
+    lines = run("status", "--api", daemon.url).stdout.splitlines()
+    assert lines[7].startswith("maintenance is on, by anna@desk, for 29m ")
+    assert lines[7].endswith(" more: disks")
+    assert lines[8:10] == [
+        "change 5: restart of broker 1: waiting: maintenance is on",
+        "change 6: roll of broker 2: queued: broker 1 is to be restarted",
+    ]
+    assert lines[10].startswith("3: in the permit for ")
+    assert lines[10].endswith("; if its host is lost for good: bubuku-cli permit release --broker 3")
+    assert "others wait for it" in lines[10]
+    assert "it counts as down" in lines[11]
+    document = json.loads(run("status", "--api", daemon.url, "-o", "json").stdout)
+    assert [c["sequence"] for c in document["changes"]] == [5, 6]
+    assert [e["broker"] for e in document["permit"]] == [2, 3, 9]
+    assert document["maintenance"]["on"]
+
+
+def test_status_of_an_older_daemon_says_nothing_of_it(daemon: Daemon) -> None:
+    document = source.fetch([daemon.url], "/v1/cluster")
+    for name in ("maintenance", "permit", "changes"):
+        del document[name]
+    assert goings_on(document) == ["3 of 3 nodes serve; 6 partitions, all in sync"]
 
 
 def test_status_of_a_member_that_serves_without_being_listed(daemon: Daemon) -> None:

@@ -13,11 +13,12 @@ import pytest
 from starlette.types import ASGIApp
 
 from bubuku.core.model import BrokerState, ClusterView, Exit, ProcessView, RegistrationView
-from bubuku.core.observation import Decision, Published
+from bubuku.core.observation import Decision, Progress, Published
 from bubuku.core.reasons import EXPLANATIONS, Reason
-from bubuku.core.shared import ProcessId
+from bubuku.core.shared import Maintenance, Permit, ProcessId
 from bubuku.http.app import Source, application
 from tests.support import published as make
+from tests.support.operators import ENTRY, change
 
 HEALTH_PORT = 8887
 
@@ -223,6 +224,39 @@ def test_status_of_a_failed_broker_has_kafkas_last_lines_and_its_exit() -> None:
     assert status["last_lines"] == list(make.FAILED.last_lines)
     assert status["process"] is None
     assert status["last_exit"] == {"pid": 77, "seconds_ago": 3.5, "code": 1, "signal": None}
+
+
+def test_status_and_cluster_have_what_was_asked_for() -> None:
+    view = replace(
+        make.coordination(),
+        maintenance=Maintenance(1, True, "anna", "disks", make.EPOCH - 5, None),
+        changes=(change(5), change(6, node_id=2)),
+        permit=Permit(4, {1: ENTRY, 3: ENTRY}),
+    )
+    stopping = replace(make.SERVING, progress_of_stop=Progress("waiting", "maintenance is on"))
+    world = World(make.published(stopping, make.observation(coordination=make.dated(view))))
+    _, status = world.get("/v1/status")
+    assert status["stop"] == {"phase": "waiting", "sentence": "maintenance is on"}
+    assert [c["sequence"] for c in status["changes"]] == [5]
+    assert (status["permit"]["broker"], status["permit"]["why"]) == (1, "restarted")
+    _, cluster = world.get("/v1/cluster")
+    assert [c["sequence"] for c in cluster["changes"]] == [5, 6]
+    assert [e["broker"] for e in cluster["permit"]] == [1, 3]
+    for document in (status, cluster):
+        assert document["maintenance"] == {
+            "on": True,
+            "by": "anna",
+            "text": "disks",
+            "since_epoch": make.EPOCH - 5,
+            "until_epoch": None,
+        }
+
+
+def test_what_was_never_read_is_null() -> None:
+    _, cluster = World(nothing_known()).get("/v1/cluster")
+    assert (cluster["maintenance"], cluster["permit"], cluster["changes"]) == (None, None, [])
+    _, status = World(nothing_known()).get("/v1/status")
+    assert (status["stop"], status["maintenance"], status["permit"], status["changes"]) == (None, None, None, [])
 
 
 def nothing_known() -> Published:

@@ -1,67 +1,320 @@
-"""An operator's release: what is told is what became of it."""
+"""What operators ask for, against changes, permit and Kafka in memory: what is taken, refused, and not known."""
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from bubuku.core.actions import Outcome, Result
-from bubuku.core.errors import BubukuError, TimedOutError, UnavailableError, UsageError
-from bubuku.operations import Operations
-from bubuku.ports import Changes, Clock, Permits
-from bubuku.verdicts import Verdicts
-from tests.support.observations import read
-from tests.support.stops import agreed, entry
+from bubuku.core.change import KINDS
+from bubuku.core.errors import BubukuError, RefusedError, TimedOutError, UnavailableError, UsageError
+from bubuku.core.guard import Verdict, objections
+from bubuku.core.model import Partition
+from bubuku.core.shared import ChangeState, Maintenance, Permit
+from bubuku.operations import Operations, Request
+from tests.support import operators
+from tests.support import published as make
+from tests.support.operators import BLOCKED, ENTRY, HEALTHY, Clock, Kafka, Meeting, change
 
 
-class Drops:
-    """Permits of which only an entry is removed, with this outcome."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-        self.asked: list[tuple[int, str | None]] = []
-
-    def drop(self, node_id: int, token: str | None, deadline_seconds: float) -> Outcome:
-        self.asked.append((node_id, token))
-        return self.outcome
+@pytest.fixture
+def meeting() -> Meeting:
+    return Meeting()
 
 
-def operations(result: Result, detail: str = "") -> tuple[Operations, Drops]:
-    drops = Drops(Outcome(result, 0.0, 1.0, detail))
-    nobody = cast(object, None)
-    made = Operations(
-        cast(Permits, drops),
-        cast(Changes, nobody),
-        cast(Verdicts, nobody),
-        lambda: read(agreed(ours=entry())),
-        cast(Clock, nobody),
-    )
-    return made, drops
+@pytest.fixture
+def kafka() -> Kafka:
+    return Kafka()
 
 
-def test_an_entry_is_released_whatever_its_token() -> None:
-    made, drops = operations(Result.DONE)
-    made.release(1)
-    assert drops.asked == [(1, None)]
+@pytest.fixture
+def asked(meeting: Meeting, kafka: Kafka) -> Operations:
+    return operators.operations(meeting, kafka)
+
+
+def restart(*nodes: int, **more: Any) -> Request:
+    return Request("restart", nodes, "anna@desk", **more)
+
+
+# --- submission -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_change_is_written_for_each_broker_in_that_order(
+    asked: Operations, meeting: Meeting, kafka: Kafka, kind: str
+) -> None:
+    answer = asked.submit(Request(kind, (3, 1), "anna@desk", "new settings"))
+    assert [(c.sequence, c.node_id, c.kind, c.state) for c in answer.changes] == [
+        (100, 3, kind, ChangeState.QUEUED),
+        (101, 1, kind, ChangeState.QUEUED),
+    ]
+    assert answer.changes == meeting.known.changes
+    assert answer.changes[0].text == "new settings"
+    assert len({c.uuid for c in answer.changes}) == 2
+    assert kafka.asked == ([frozenset({3}), frozenset({1})] if KINDS[kind].stops else [])
+
+
+def test_a_dry_run_is_the_same_but_for_the_writing(asked: Operations, meeting: Meeting, kafka: Kafka) -> None:
+    dry = asked.submit(restart(1, dry_run=True))
+    assert ([c.sequence for c in dry.changes], meeting.created) == ([-1], 0)
+    assert dry.verdicts[0].allowed
+    kafka.found = BLOCKED
+    with pytest.raises(RefusedError) as wet:
+        asked.submit(restart(1))
+    with pytest.raises(RefusedError) as dried:
+        asked.submit(restart(1, dry_run=True))
+    assert str(wet.value) == str(dried.value)
+
+
+def test_what_is_unsafe_is_refused_with_the_partition_and_counted(
+    asked: Operations, meeting: Meeting, kafka: Kafka
+) -> None:
+    kafka.found = BLOCKED
+    with pytest.raises(RefusedError, match=r"orders-1: 1 in-sync replica would be left \(2\)"):
+        asked.submit(restart(1, 2))
+    assert meeting.created == 0
+    assert asked.refusals == {"below_min_isr": 1}
+
+
+def test_what_cannot_stay_available_is_done_once_it_is_accepted(asked: Operations, kafka: Kafka) -> None:
+    kafka.found = replace(HEALTHY, partitions=[Partition("orders", 0, 1, (1,), (1,))])
+    with pytest.raises(RefusedError):
+        asked.submit(restart(1))
+    answer = asked.submit(restart(1, accept_unavailable=True))
+    assert answer.changes[0].accept_unavailable
+    assert answer.verdicts[0].accepted == 1
+
+
+def test_while_another_broker_is_in_the_permit_it_queues(asked: Operations, meeting: Meeting, kafka: Kafka) -> None:
+    """What our own stops hinder now is not refused."""
+    meeting.shows(permit=Permit(4, {3: ENTRY}))
+    kafka.found = BLOCKED
+    answer = asked.submit(restart(1))
+    assert (len(answer.changes), [v.allowed for v in answer.verdicts]) == (1, [False])
+    kafka.found = UnavailableError("no Kafka broker answers")
+    assert len(asked.submit(restart(2)).changes) == 1
+    assert asked.refusals == {}
+
+
+def test_what_can_never_be_kept_available_is_refused_all_the_same(
+    asked: Operations, meeting: Meeting, kafka: Kafka
+) -> None:
+    """Else it would wait for ever, and a broker that is stopped on purpose may stay in the permit for days."""
+    meeting.shows(permit=Permit(4, {3: ENTRY}))
+    kafka.found = replace(HEALTHY, partitions=[Partition("orders", 0, 1, (1,), (1,))])
+    with pytest.raises(RefusedError, match="too few replicas"):
+        asked.submit(restart(1))
+    assert len(asked.submit(restart(1, accept_unavailable=True)).changes) == 1
+
+
+def test_its_own_entry_does_not_hinder_it(asked: Operations, meeting: Meeting, kafka: Kafka) -> None:
+    meeting.shows(permit=Permit(4, {1: ENTRY}))
+    kafka.found = BLOCKED
+    with pytest.raises(RefusedError):
+        asked.submit(restart(1))
+
+
+def test_a_permit_that_is_taken_while_the_guard_looks_is_noticed(meeting: Meeting) -> None:
+    """Two restarts asked at once of two daemons: the second one's guard sees the first one's broker go down."""
+
+    class Going(Kafka):
+        def evidence(self, *args: Any, **more: Any) -> Any:
+            meeting.shows(permit=Permit(4, {3: ENTRY}))
+            return super().evidence(*args, **more)
+
+    assert len(operators.operations(meeting, Going(BLOCKED)).submit(restart(1)).changes) == 1
 
 
 @pytest.mark.parametrize(
-    ("result", "error", "sentence"),
+    ("request_", "error"),
     [
-        (Result.UNKNOWN, TimedOutError, "whether broker 1 left the permit is not known (no answer); look again"),
-        (Result.FAILED, UnavailableError, "broker 1 is still in the permit: no answer"),
+        (Request("reboot", (1,), "a"), "there is no kind of change 'reboot'; there are restart, start, stop"),
+        (Request("restart", (), "a"), "name at least one"),
+        (restart(1, 9), "no daemon answers for broker 9; those with one are 1, 2, 3"),
     ],
 )
-def test_a_release_that_failed_is_not_told_as_done(result: Result, error: type[BubukuError], sentence: str) -> None:
-    made, _ = operations(result, "no answer")
-    with pytest.raises(error) as raised:
-        made.release(1)
-    assert str(raised.value) == sentence
+def test_what_makes_no_sense_is_named(asked: Operations, meeting: Meeting, request_: Request, error: str) -> None:
+    with pytest.raises(UsageError, match=error):
+        asked.submit(request_)
+    assert meeting.created == 0
 
 
-def test_who_is_not_in_the_permit_cannot_be_released() -> None:
-    made, drops = operations(Result.DONE)
-    with pytest.raises(UsageError, match="broker 2 is not in the permit"):
-        made.release(2)
-    assert not drops.asked
+def test_the_same_is_not_asked_for_twice(asked: Operations, meeting: Meeting) -> None:
+    asked.submit(restart(1))
+    with pytest.raises(RefusedError, match="broker 1 is being restarted already: see bubuku-cli changes show 100"):
+        asked.submit(restart(2, 1))
+    asked.submit(Request("start", (1,), "a"))
+    assert meeting.created == 2
+
+
+def test_nothing_is_taken_beside_an_original_daemon(asked: Operations, meeting: Meeting) -> None:
+    meeting.shows(predecessor_v1=True)
+    with pytest.raises(RefusedError, match="original"):
+        asked.submit(restart(1))
+
+
+@pytest.mark.parametrize("view", [None, "away"])
+def test_without_zookeeper_nothing_is_taken_nor_told(asked: Operations, meeting: Meeting, view: str | None) -> None:
+    meeting.view = None if view is None else replace(meeting.known, connected=False)
+    for question in (
+        lambda: asked.submit(restart(1)),
+        lambda: asked.changes(20),
+        lambda: asked.change(1),
+        lambda: asked.cancel(1),
+        lambda: asked.maintenance(),
+        lambda: asked.set_maintenance(True, "a", None, None),
+        lambda: asked.permit(),
+        lambda: asked.release(1),
+    ):
+        with pytest.raises(UnavailableError, match="ZooKeeper does not answer"):
+            question()
+
+
+def test_a_permit_that_cannot_be_read_stops_submission(asked: Operations, meeting: Meeting) -> None:
+    meeting.shows(permit=None)
+    with pytest.raises(UnavailableError):
+        asked.submit(restart(1))
+    with pytest.raises(UnavailableError, match="the permit cannot be read"):
+        asked.permit()
+
+
+def test_a_slow_cluster_is_not_asked_without_end(meeting: Meeting) -> None:
+    """A request for many brokers must end before its client gives up: the rest are judged before they are stopped."""
+    clock = Clock()
+
+    class Slow(Kafka):
+        def evidence(self, *args: Any, **more: Any) -> Any:
+            clock.ahead += 6.0
+            return super().evidence(*args, **more)
+
+    slow = Slow()
+    answer = operators.operations(meeting, slow, clock).submit(restart(1, 2, 3))
+    assert (len(answer.changes), len(answer.verdicts), len(slow.asked)) == (3, 2, 2)
+
+
+# --- what became of it ------------------------------------------------------------------------------------------------
+
+
+def test_the_open_ones_come_first_and_then_the_newest(asked: Operations, meeting: Meeting) -> None:
+    meeting.history = [change(n, state=ChangeState.DONE) for n in (1, 2, 3)]
+    meeting.shows(changes=(change(4), change(5)))
+    assert [c.sequence for c in asked.changes(2)] == [4, 5, 3, 2]
+    assert [c.sequence for c in asked.changes(0)] == [4, 5]
+
+
+def test_a_change_is_looked_for_where_it_is_now_and_not_in_what_was_read_last(meeting: Meeting, kafka: Kafka) -> None:
+    """A daemon that is asked right after another one took the request has not read it yet."""
+    stale = replace(meeting.known)
+    asked = operators.operations(meeting, kafka)
+    asked.submit(restart(1))
+    late = operators.operations(meeting, kafka)
+    late._view = lambda: operators.Dated(0.0, stale)  # what this daemon read last
+    assert late.change(100).kind == "restart"
+    with pytest.raises(UsageError, match="there is no change 7"):
+        late.change(7)
+
+
+def test_an_ended_change_is_found(asked: Operations, meeting: Meeting) -> None:
+    meeting.history = [change(3, state=ChangeState.FAILED)]
+    assert asked.change(3).state is ChangeState.FAILED
+
+
+def test_cancelling_what_somebody_works_on(asked: Operations, meeting: Meeting) -> None:
+    """Its broker's own daemon ends it, when it has started the broker again."""
+    meeting.shows(changes=(change(4, state=ChangeState.RUNNING),))
+    assert asked.cancel(4, dry_run=True).cancel
+    assert not meeting.known.changes[0].cancel
+    assert asked.cancel(4).cancel
+    assert meeting.known.changes[0].cancel
+
+
+def test_cancelling_what_nobody_has_begun_ends_it(asked: Operations, meeting: Meeting) -> None:
+    meeting.shows(changes=(change(4),))
+    assert asked.cancel(4).state is ChangeState.CANCELLED
+    assert meeting.known.changes == ()
+    assert meeting.history[0].sentence == "cancelled before anything was stopped"
+
+
+@pytest.mark.parametrize(
+    ("members", "entries", "ended"),
+    [((2, 3), {}, True), ((2, 3), {1: ENTRY}, False), ((2, 3), None, False), ((1, 2, 3), {}, False)],
+)
+def test_what_a_lost_host_began_is_ended_unless_it_is_in_the_permit(
+    asked: Operations, meeting: Meeting, members: tuple[int, ...], entries: Any, ended: bool
+) -> None:
+    meeting.shows(
+        changes=(change(4, state=ChangeState.RUNNING),),
+        members=tuple(map(make.member, members)),
+        permit=None if entries is None else Permit(4, entries),
+    )
+    found = asked.cancel(4)
+    assert (found.state is ChangeState.CANCELLED, found.cancel) == (ended, True)
+    assert bool(meeting.history) is ended
+
+
+def test_a_change_that_is_begun_just_then_is_cancelled_as_such(asked: Operations, meeting: Meeting) -> None:
+    meeting.shows(changes=(change(4),))
+    meeting.writing = Outcome(Result.REFUSED, 0.0, 1.0, "its document has changed meanwhile")
+    assert asked.cancel(4).state is ChangeState.QUEUED
+    assert meeting.known.changes[0].cancel
+    meeting.writing = Outcome(Result.UNKNOWN, 0.0, 1.0, "ZooKeeper gave no answer")
+    with pytest.raises(TimedOutError, match="see: bubuku-cli changes show 4"):
+        asked.cancel(4)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_has_ended_cannot_be_cancelled(asked: Operations, meeting: Meeting, dry_run: bool) -> None:
+    meeting.history = [change(3, state=ChangeState.DONE)]
+    with pytest.raises(UsageError, match="change 3 has ended already: done"):
+        asked.cancel(3, dry_run)
+    with pytest.raises(UsageError, match="there is no change 4"):
+        asked.cancel(4, dry_run)
+
+
+# --- maintenance and the permit ---------------------------------------------------------------------------------------
+
+
+def test_maintenance(asked: Operations, meeting: Meeting) -> None:
+    asked.set_maintenance(True, "anna", "disks", 60.0, dry_run=True)
+    assert not asked.maintenance().on
+    asked.set_maintenance(True, "anna", "disks", 60.0)
+    found = asked.maintenance()
+    assert (found.on, found.by, found.text) == (True, "anna", "disks")
+    meeting.shows(maintenance=None)
+    with pytest.raises(UnavailableError):
+        asked.maintenance()
+
+
+def test_maintenance_ends_by_itself() -> None:
+    assert not Maintenance(1, on=True, since_epoch=10.0, until_epoch=20.0).holds(20.0)
+
+
+def test_releasing(asked: Operations, meeting: Meeting) -> None:
+    meeting.shows(permit=Permit(4, {3: ENTRY}))
+    assert asked.release(3, dry_run=True) == ENTRY
+    assert asked.permit() == {3: ENTRY}
+    assert asked.release(3) == ENTRY
+    assert asked.permit() == {}
+    with pytest.raises(UsageError, match="broker 3 is not in the permit"):
+        asked.release(3)
+
+
+@pytest.mark.parametrize(
+    ("result", "error"),
+    [(Result.FAILED, UnavailableError), (Result.REFUSED, UnavailableError), (Result.UNKNOWN, TimedOutError)],
+)
+def test_a_release_that_was_not_done_is_not_told_as_done(
+    asked: Operations, meeting: Meeting, result: Result, error: type[BubukuError]
+) -> None:
+    meeting.shows(permit=Permit(4, {3: ENTRY}))
+    meeting.dropping = Outcome(result, 0.0, 1.0, "ZooKeeper gave no answer")
+    with pytest.raises(error, match="ZooKeeper gave no answer"):
+        asked.release(3)
+
+
+def test_what_says_no_has_a_code() -> None:
+    assert objections(Verdict((1,), (), unknown="who leads")) == ("unknown",)
+    assert objections(Verdict((1,), (), quorum="two of three", unknown="x")) == ("quorum", "unknown")
+    assert objections(Verdict((1,), ())) == ()

@@ -19,7 +19,7 @@ from bubuku.cli.main import cli
 from bubuku.core.errors import UnavailableError, UsageError
 from bubuku.core.guard import Evidence
 from bubuku.core.model import Cluster, Partition
-from bubuku.http import safe_to_stop as over_http
+from bubuku.http import threads
 from bubuku.http.server import HttpServer
 from bubuku.verdicts import Verdicts
 from tests.support import published as make
@@ -89,7 +89,7 @@ def world() -> Iterator[World]:
     yield World(kafka, f"http://{LOOPBACK}:{server.api_address[1]}")
     kafka.gate.set()
     server.stop()
-    wait_for(lambda: not [t for t in threading.enumerate() if t.name == "safe-to-stop"], 10, "its threads to end")
+    wait_for(lambda: not [t for t in threading.enumerate() if t.name == "request"], 10, "its threads to end")
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_a_slow_cluster_holds_up_nothing_else_and_is_asked_once_at_a_time(world:
     """The exchange of 1 s that other paths have is over long before the cluster answers."""
     world.kafka.gate.clear()
     with ThreadPoolExecutor(20) as pool:
-        asked = [pool.submit(world.get, "?broker=1") for _ in range(over_http.MOST + 3)]
+        asked = [pool.submit(world.get, "?broker=1") for _ in range(threads.MOST + 3)]
         refused = [each for each in asked if _status_soon(each) == 503]
         begun = time.monotonic()
         assert requests.get(f"{world.url}/livez", timeout=5).status_code == 200
@@ -177,7 +177,7 @@ def test_a_slow_cluster_holds_up_nothing_else_and_is_asked_once_at_a_time(world:
         world.kafka.gate.set()
         codes = sorted(each.result()[0] for each in asked)
     assert len(refused) == 3
-    assert codes == [200] * over_http.MOST + [503] * 3
+    assert codes == [200] * threads.MOST + [503] * 3
     assert world.kafka.most_at_once == 1
     assert world.get("?broker=1")[0] == 200  # all places are free again
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,15 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bubuku.adapters.zookeeper import documents
+from bubuku.adapters.zookeeper.cache import WatchedNodes
 from bubuku.adapters.zookeeper.changes import HISTORY, ZooKeeperChanges
 from bubuku.adapters.zookeeper.permit import ZooKeeperPermits
 from bubuku.core.actions import Result, TakePermit
 from bubuku.core.errors import RefusedError, UsageError
 from bubuku.core.shared import Change, ChangeState, Entry, Maintenance, Permit
-from tests.support.nodes import MODIFIED_EPOCH, NodeCache, NodeSession
 from tests.support.stops import TOKEN, change, entry
+from tests.support.znodes import Session
 
-PERMIT, MAINTENANCE = "/bubuku/v2/permit", "/bubuku/v2/maintenance"
+ROOT = "/kafka/bubuku/v2"
+MODIFIED_EPOCH = 50.0
+PERMIT, MAINTENANCE = f"{ROOT}/permit", f"{ROOT}/maintenance"
 OF_ANOTHER = {"token": "of 2", "host": "host-2", "since_epoch": 1, "working": True, "invented": {"by": ["a newer one"]}}
 GARBAGE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -30,25 +34,37 @@ CHANGE = change(text="new settings", phase="stopping", sentence="Kafka is being 
 
 
 class World:
-    """One daemon's permits and changes on a tree that others write to as well."""
+    """One daemon's permits and changes on nodes that others write to as well."""
 
     def __init__(self, permit: Any = None, maintenance: bytes | None = None) -> None:
-        self.session = NodeSession()
-        self.tree = self.session.tree
-        self.cache = NodeCache(self.tree)
+        self.session = Session()
+        self.client = self.session.client
+        self.cache = WatchedNodes(self.session)  # type: ignore[arg-type]
         self.permits = ZooKeeperPermits(self.session, self.cache)  # type: ignore[arg-type]
         self.changes = ZooKeeperChanges(self.session, self.cache)  # type: ignore[arg-type]
+        for folder in ("changes", "history"):
+            self.session.ensure(f"{ROOT}/{folder}", 0.0)
         if permit is not None:
-            self.tree.create(PERMIT, permit if isinstance(permit, bytes) else json.dumps(permit).encode())
+            self.client.create(PERMIT, permit if isinstance(permit, bytes) else json.dumps(permit).encode())
         if maintenance is not None:
-            self.tree.create(MAINTENANCE, maintenance)
+            self.client.create(MAINTENANCE, maintenance)
+
+    def meanwhile(self, act: Callable[[], object]) -> None:
+        """What somebody else does right before the next write."""
+
+        def before(what: str, path: str) -> None:
+            if what in ("set", "create", "commit"):
+                self.client.before = None
+                act()
+
+        self.client.before = before
 
     def permit(self) -> Permit | None:
         self.cache.forget(PERMIT)
         return self.permits.read(time.monotonic() + 3)
 
     def entries(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.tree.get(PERMIT)[0])["entries"]
+        found: dict[str, Any] = json.loads(self.client.read(PERMIT)[0])["entries"]
         return found
 
     def take(self, version: int, maintenance_version: int) -> Result:
@@ -79,19 +95,19 @@ class TestTake:
         outcome = world.permits.take(TakePermit(1, entry(), 0, 0), 3.0)
         assert (outcome.result, outcome.data) == (Result.DONE, {"version": 1})
         assert world.entries()["2"] == OF_ANOTHER
-        assert json.loads(world.tree.get(PERMIT)[0])["invented"] == 1
+        assert json.loads(world.client.read(PERMIT)[0])["invented"] == 1
 
     @pytest.mark.parametrize("already", [True, False], ids=["already", "in between"])
     def test_of_a_permit_that_has_changed_it_is_refused(self, already: bool) -> None:
         world = held()
 
         def another() -> None:
-            world.tree.set_data(PERMIT, b'{"entries": {"3": {"token": "of 3"}}}')
+            world.client.set(PERMIT, b'{"entries": {"3": {"token": "of 3"}}}', -1)
 
         if already:
             another()
         else:
-            world.session.meanwhile = another
+            world.meanwhile(another)
         assert world.take(0, 0) is Result.REFUSED
         assert set(world.entries()) == {"3"}
 
@@ -107,19 +123,19 @@ class TestTake:
         if already:
             world.switch(True)
         else:
-            world.session.meanwhile = lambda: world.switch(True)
+            world.meanwhile(lambda: world.switch(True))
         assert world.take(0, 0) is Result.REFUSED
         assert set(world.entries()) == {"2"}
 
     def test_where_maintenance_was_switched_for_the_first_time_it_is_refused(self) -> None:
         world = World()
-        world.session.meanwhile = lambda: world.switch(True)
+        world.meanwhile(lambda: world.switch(True))
         assert world.take(-1, -1) is Result.REFUSED
-        assert PERMIT not in world.tree.nodes
+        assert PERMIT not in world.client.nodes
 
     def test_without_an_answer_it_may_have_happened(self) -> None:
         world = held()
-        world.session.silent = True
+        world.session.lost = "commit"
         assert world.take(0, 0) is Result.UNKNOWN
 
     def test_what_is_not_json_is_mended_by_hand(self) -> None:
@@ -152,7 +168,7 @@ class TestOtherWrites:
     def test_a_removal_that_meets_a_write_of_another_begins_anew(self) -> None:
         world = self.taken()
         more = {"1": json.loads(documents.permit_document({}, 1, entry()))["entries"]["1"], "3": {"token": "of 3"}}
-        world.session.meanwhile = lambda: world.tree.set_data(PERMIT, json.dumps({"entries": more}).encode())
+        world.meanwhile(lambda: world.client.set(PERMIT, json.dumps({"entries": more}).encode(), -1))
         assert world.permits.drop(1, TOKEN, 3.0).result is Result.DONE
         assert world.entries() == {"3": {"token": "of 3"}}
 
@@ -282,31 +298,31 @@ class TestChanges:
     def test_the_history_is_bounded(self) -> None:
         world, made = self.asked()
         for number in range(HISTORY):
-            world.tree.create(f"/bubuku/v2/history/{number:010d}", b"{}")
+            world.client.create(f"{ROOT}/history/{number:010d}", b"{}")
         assert world.changes.write(replace(made, sequence=HISTORY + 7), 3.0).result is Result.REFUSED
-        path = f"/bubuku/v2/changes/{HISTORY + 7:010d}"
-        world.tree.create(path, documents.change_document(made))
+        path = f"{ROOT}/changes/{HISTORY + 7:010d}"
+        world.client.create(path, documents.change_document(made))
         over = replace(made, sequence=HISTORY + 7, state=ChangeState.FAILED)
         assert world.changes.write(over, 3.0).result is Result.DONE
-        left = [p for p in world.tree.nodes if p.startswith("/bubuku/v2/history/")]
+        left = [p for p in world.client.nodes if p.startswith(f"{ROOT}/history/")]
         assert len(left) == HISTORY
         assert world.changes.ended(1, 3.0) == (over,)
 
     def test_a_cancellation_survives_a_write_in_between(self) -> None:
         world, made = self.asked()
-        world.session.meanwhile = lambda: world.changes.write(replace(made, phase="waiting"), 3.0)
+        world.meanwhile(lambda: world.changes.write(replace(made, phase="waiting"), 3.0))
         assert world.changes.cancel(made.sequence, 3.0).cancel
         (stands,) = world.changes.read(time.monotonic() + 3)[1]
         assert (stands.cancel, stands.phase) == (True, "waiting")
 
     def test_a_change_of_a_newer_daemon_is_not_written_over(self) -> None:
         world, made = self.asked()
-        path = f"/bubuku/v2/changes/{made.sequence:010d}"
+        path = f"{ROOT}/changes/{made.sequence:010d}"
         newer = json.dumps({**json.loads(documents.change_document(made)), "schema": 2, "invented": 1}).encode()
-        world.tree.set_data(path, newer)
-        with pytest.raises(RefusedError, match="of a newer daemon"):
+        world.client.set(path, newer, -1)
+        with pytest.raises(RefusedError, match="by a newer bubuku"):
             world.changes.cancel(made.sequence, 3.0)
-        assert world.tree.get(path)[0] == newer
+        assert world.client.read(path)[0] == newer
 
     def test_what_is_not_there_cannot_be_cancelled(self) -> None:
         with pytest.raises(UsageError, match="there is no open change 9"):

@@ -19,7 +19,6 @@ from bubuku.adapters.zookeeper.cache import Node, WatchedNodes
 from bubuku.adapters.zookeeper.nodes import CONFLICTS, TRIES, Nodes, ended, outcome
 from bubuku.adapters.zookeeper.session import Session
 from bubuku.core.actions import Outcome, Result
-from bubuku.core.change import SCHEMA
 from bubuku.core.errors import RefusedError, UnavailableError, UsageError
 from bubuku.core.shared import Change, Maintenance
 
@@ -66,15 +65,16 @@ class ZooKeeperChanges:
         return tuple(replace(c, sequence=int(path.rsplit("/", 1)[1])) for c, path in zip(changes, answers, strict=True))
 
     def cancel(self, sequence: int, deadline_seconds: float) -> Change:
-        """Ask for its end. Raises UsageError where there is no such open change."""
+        """Ask for its end. Raises UsageError where there is no such open change, RefusedError where its document is of
+        a newer schema: what this daemon does not know of it would be lost."""
         until, path = time.monotonic() + deadline_seconds, self._nodes.path("changes", f"{sequence:010d}")
         for _ in range(TRIES):
             node = self._nodes.get(path, until)
             change = None if node is None else documents.parse_change(sequence, node.data, node.version)
             if change is None:
                 raise UsageError(f"there is no open change {sequence}; see: bubuku-cli changes list")
-            if change.schema > SCHEMA:
-                raise RefusedError(f"change {sequence} is of a newer daemon: cancel it there ({change.asked_by} asked)")
+            if change.schema > documents.SCHEMA:
+                raise RefusedError(f"change {sequence} was written by a newer bubuku: ask a daemon of that version")
             asked = replace(change, cancel=True)
             try:
                 self._nodes.write(path, documents.change_document(asked), change.version, until)
@@ -82,6 +82,17 @@ class ZooKeeperChanges:
                 continue
             return asked
         raise UnavailableError(f"change {sequence} kept changing while it was cancelled; ask again")
+
+    def find(self, sequence: int, deadline_seconds: float) -> Change | None:
+        """A change moves from `changes` to `history` and never back, so it is looked for in that order."""
+        until, name = time.monotonic() + deadline_seconds, f"{sequence:010d}"
+        self._nodes.sync(until)
+        for folder in ("changes", "history"):
+            node = self._nodes.get(self._nodes.path(folder, name), until)
+            change = None if node is None else documents.parse_change(sequence, node.data, node.version)
+            if change is not None:
+                return change
+        return None
 
     def ended(self, most: int, deadline_seconds: float) -> tuple[Change, ...]:
         """The changes that ended last, the newest first."""

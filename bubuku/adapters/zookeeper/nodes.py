@@ -44,6 +44,10 @@ class Nodes:
         answers = self._session.gather({path: _getter(path) for path in paths}, until, "reading its nodes")
         return {path: None if answer is None else Node.of(answer) for path, answer in answers.items()}
 
+    def sync(self, until: float) -> None:
+        """What is read afterwards is no older than this call, whichever server of ZooKeeper it is read from."""
+        self.call(lambda c: c.sync_async(self.path()), until, "catching up with its leader")
+
     def children(self, path: str, until: float) -> list[str]:
         """The names of digits alone under `path`, sorted; none where it does not exist."""
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bubuku.core import stopping
 from bubuku.core.actions import (
     Action,
     AdoptBroker,
@@ -114,7 +115,9 @@ def test_terminate_writes_the_intent_and_then_stops() -> None:
     memory, decision = decide(POLICY, watching(), running(terminate=True))
     assert decision.state is S.STOPPING
     assert [type(a) for a in decision.actions] == [Remember, StopGracefully]
-    assert decision.actions[0] == Remember(ran(stop_intent=True))
+    assert isinstance(decision.actions[0], Remember)
+    assert decision.actions[0].record == stopping.forced_record(ran(), PROCESS)
+    assert decision.actions[0].record.stop_intent
     assert memory.stop_sent_at is None  # not before the intent is known to be on disk
 
 

@@ -137,7 +137,7 @@ def test_only_entries_in_work_hold_up_others() -> None:
 
 
 def test_a_stop_that_another_change_began_is_not_wanted_for_this_one() -> None:
-    assert not facts(serving(agreed(), noted(stop(change="another")))).wanted
+    assert not facts(serving(agreed(), noted(stop(token="another", change="another")))).wanted
     assert facts(serving(agreed(), noted())).wanted
 
 

@@ -1,0 +1,109 @@
+"""Changes, the permit and maintenance as JSON documents: in answers of their own, and in those of the whole cluster.
+
+Callers: the handlers and `http.cluster_document`, `http.status_document`, in the HTTP thread. Pure. The rules of
+`http.documents` (names, units, null) hold here too.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from bubuku.core.model import CoordinationView
+from bubuku.core.shared import Change, Entry, Maintenance
+
+
+class ChangeDocument(TypedDict):
+    """`sequence` None: it was not asked for, this is a dry run. `reason`: the operator's words. `state`: queued,
+    running, done, failed or cancelled; `phase` and `sentence`: how far it is."""
+
+    sequence: int | None
+    uuid: str
+    kind: str
+    broker: int
+    state: str
+    phase: str
+    sentence: str
+    asked_by: str
+    asked_epoch: float
+    reason: str | None
+    accept_unavailable: bool
+    cancel_asked: bool
+    ended_epoch: float | None
+
+
+class EntryDocument(TypedDict):
+    """A broker in the permit. `working` False: it is stopped on purpose, and nobody waits for it."""
+
+    broker: int
+    host: str
+    since_epoch: float
+    working: bool
+    why: str
+    change: str | None
+
+
+class MaintenanceDocument(TypedDict):
+    """All but `on` is None while it is off. `until_epoch` None: until somebody switches it off."""
+
+    on: bool
+    by: str | None
+    text: str | None
+    since_epoch: float | None
+    until_epoch: float | None
+
+
+def change_document(change: Change) -> ChangeDocument:
+    return {
+        "sequence": change.sequence if change.sequence >= 0 else None,
+        "uuid": change.uuid,
+        "kind": change.kind,
+        "broker": change.node_id,
+        "state": change.state.value,
+        "phase": change.phase,
+        "sentence": change.sentence,
+        "asked_by": change.asked_by,
+        "asked_epoch": change.asked_epoch,
+        "reason": change.text,
+        "accept_unavailable": change.accept_unavailable,
+        "cancel_asked": change.cancel,
+        "ended_epoch": change.ended_epoch,
+    }
+
+
+def entry_document(node: int, entry: Entry) -> EntryDocument:
+    return {
+        "broker": node,
+        "host": entry.host,
+        "since_epoch": entry.since_epoch,
+        "working": entry.working,
+        "why": entry.why,
+        "change": entry.change,
+    }
+
+
+def maintenance_document(found: Maintenance, wall: float) -> MaintenanceDocument:
+    """`wall`: now, seconds since the epoch."""
+    on = found.holds(wall)
+    return {
+        "on": on,
+        "by": found.by if on else None,
+        "text": found.text if on else None,
+        "since_epoch": found.since_epoch if on else None,
+        "until_epoch": found.until_epoch if on else None,
+    }
+
+
+def maintenance_of(view: CoordinationView | None, wall: float) -> MaintenanceDocument | None:
+    """None where it was never read."""
+    return None if view is None or view.maintenance is None else maintenance_document(view.maintenance, wall)
+
+
+def permit_of(view: CoordinationView | None) -> list[EntryDocument] | None:
+    """By broker; None where it could not be read."""
+    if view is None or view.permit is None:
+        return None
+    return [entry_document(node, view.permit.entries[node]) for node in sorted(view.permit.entries)]
+
+
+def open_changes_of(view: CoordinationView | None) -> list[ChangeDocument]:
+    return [] if view is None else [change_document(change) for change in view.changes]
