@@ -111,7 +111,9 @@ def _forced(policy: Policy, obs: Observation, meeting: CoordinationView, node_id
     stop, found, taken = obs.record.stop, meeting.permit, obs.outcomes.get(TakePermit)
     if obs.process.identity is None or stop is None or found is None or meeting.maintenance is None:
         return ()
-    if not meeting.connected or node_id in found.entries or (taken is not None and taken.result is Result.RUNNING):
+    if not stop_facts.joined(obs, meeting) or node_id in found.entries:
+        return ()
+    if taken is not None and taken.result is Result.RUNNING:
         return ()
     entry = Entry(stop.token, policy.host, obs.wall, change=stop.change, why=stop.why)
     return (TakePermit(node_id, entry, found.version, meeting.maintenance.version),)

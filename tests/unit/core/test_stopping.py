@@ -230,6 +230,13 @@ def test_nothing_is_written_into_a_meeting_place_that_is_not_ours(changes: dict[
     assert not acts(decided(obs, watching()), WriteChange, *WRITES)
 
 
+def test_nor_by_a_stop_that_cannot_wait() -> None:
+    record = noted(intended(in_sync=None), stop_intent=True)
+    ours, foreign = serving(agreed(), record, terminate=True), agreed(marker="another root")
+    assert acts(decided(ours), TakePermit)
+    assert not acts(decided(replace(ours, coordination=read(foreign))), *WRITES)
+
+
 def test_the_next_daemon_asks_the_guard_again_before_it_finishes_a_stop() -> None:
     record = noted(intended(), stop_intent=True)
     settled = {SettlePermit: done(version=VERSION)}
