@@ -15,6 +15,9 @@ from bubuku.sandbox import runtimes
 from bubuku.sandbox.layout import HOST, Layout, Node
 
 HEAP = "-Xmx512M -Xms256M"
+# Brokers of a sandbox share a few cores and live for minutes: what C2 and G1 do beside them never pays back, and would
+# be most of the work while one of them starts.
+JVM_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true"
 
 
 def write(
@@ -87,7 +90,12 @@ def daemon_config(layout: Layout, node: Node, jolokia_agent: str | None) -> dict
         "mode": layout.options.mode.value,
         "roles": [role.value for role in node.roles],
         "log_file": str(node.kafka_log),
-        "environment": {"KAFKA_HEAP_OPTS": HEAP, "KAFKA_OPTS": " ".join(options), "LOG_DIR": str(node.log_dir)},
+        "environment": {
+            "KAFKA_HEAP_OPTS": HEAP,
+            "KAFKA_JVM_PERFORMANCE_OPTS": JVM_OPTIONS,
+            "KAFKA_OPTS": " ".join(options),
+            "LOG_DIR": str(node.log_dir),
+        },
         "client": {"bootstrap_servers": list(layout.bootstrap_servers)},
     }
     if layout.options.mode is Mode.KRAFT:
