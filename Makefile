@@ -33,7 +33,12 @@ sandbox: $(READY) java ## ZooKeeper and three real Kafka brokers under bubuku: m
 
 .PHONY: test
 test: $(READY) java ## every test, real Kafka and ZooKeeper included (T=tests/unit picks some)
-	@$(PYTEST) -m "not full" $(or $(T),tests) $(ARGS)
+ifdef T
+	@$(PYTEST) -m "not full" $(T) $(ARGS)
+else
+	@$(PYTEST) -n auto -m "not jvm and not full" tests $(ARGS)
+	@$(PYTEST) -m "jvm and not full" tests $(ARGS)
+endif
 
 .PHONY: test-fast
 test-fast: $(READY) ## the tests that need no JVM, under a minute

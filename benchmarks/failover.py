@@ -133,24 +133,32 @@ def measure(cluster: Cluster, victims: Sequence[Victim], rounds: int, bare_round
         tell(f"{cluster.name}: at rest {_words(rest)}")
         bare = []
         if isinstance(cluster, Plain):
-            for _ in range(bare_rounds):
-                bare.append(bare_start(cluster, view))
-                tell(f"{cluster.name}: bare start {seconds(bare[-1])}")
+            for counts in _rounds(bare_rounds):
+                took = bare_start(cluster, view)
+                bare += [took] if counts else []
+                tell(f"{cluster.name}: bare start {seconds(took)}{'' if counts else ' (to warm up)'}")
         kills: dict[str, list[Kill]] = {victim.what: [] for victim in victims}
         killed: list[int] = []
-        for _ in range(rounds):
+        for counts in _rounds(rounds):
             for victim in victims:
                 done = kill(cluster, view, load, victim, killed)
                 killed.append(done.node_id)
-                kills[victim.what].append(done)
+                kills[victim.what] += [done] if counts else []
                 tell(
                     f"{cluster.name}: {victim.what} ({done.node_id}) killed: started after {seconds(done.started)}, "
                     f"back after {seconds(done.back)}, in sync after {seconds(done.in_sync)}, {_words(done.window)}"
                     + ("" if done.daemons_cpu_seconds is None else f", daemons' CPU {done.daemons_cpu_seconds:.2f} s")
+                    + ("" if counts else " (to warm up)")
                 )
         result = load.finish()
         tell(f"{cluster.name}: {result}")
     return Measured(rest, kills, bare, result)
+
+
+def _rounds(count: int) -> list[bool]:
+    """Whether each round counts. The first does not: in a JVM's life the first failover costs the others, which compile
+    what they never did before, twice the processor time of a later one, and all share the machine's cores."""
+    return [False] + [True] * count if count > 0 else []
 
 
 def kill(cluster: Cluster, view: View, load: Workload, victim: Victim, killed: Sequence[int]) -> Kill:

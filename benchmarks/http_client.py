@@ -9,14 +9,19 @@ index of the path, status], and `errors`. A refused or lost connection is an err
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 ANSWER_SECONDS = 10.0
 AGAIN_SECONDS = 0.05
+NICENESS = -15
+AUTOGROUP = Path("/proc/self/autogroup")  # niceness counts within a session only, where the kernel groups by it
 
 Sample = tuple[float, float, int, int]
 
@@ -74,7 +79,22 @@ async def _read_answer(reader: asyncio.StreamReader) -> int:
     return int(head.split(b" ", 2)[1])
 
 
+def stand_apart() -> None:
+    """A load balancer asks from a machine of its own: this client must not wait for the cores that Kafka's start has.
+
+    Where we are not permitted to go first, its own waiting is part of what it measures.
+    """
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+        if AUTOGROUP.exists():
+            AUTOGROUP.write_text(str(NICENESS), encoding="ascii")
+    except OSError:
+        pass
+    gc.disable()  # nor for its own garbage
+
+
 def main() -> None:
+    stand_apart()
     client = Client(json.loads(sys.argv[1]))
     asyncio.run(client.run())
     print(json.dumps({"samples": client.samples, "errors": client.errors[:20]}))

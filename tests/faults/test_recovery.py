@@ -11,7 +11,7 @@ from bubuku.sandbox.layout import Options
 from tests.support.cluster import RealCluster
 from tests.support.faults import SETTINGS, Broker, Watch, let_pass, nothing_lost, workload
 
-PARTITIONS = 600
+PARTITIONS = 400
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_killed_in_mid_recovery(folder: Path, mode: Mode) -> None:
     settings = SETTINGS[mode] | {"num.recovery.threads.per.data.dir": "1"}
     with RealCluster(folder, Options(brokers=1, mode=mode), settings) as cluster:
         victim = Broker(cluster, 1)
-        with workload(cluster, partitions=PARTITIONS, replication=1, min_isr=1, rate=600.0, size=2000) as load:
+        with workload(cluster, partitions=PARTITIONS, replication=1, min_isr=1, rate=400.0, size=2000) as load:
             let_pass(cluster, 4, "records in every partition")
             first = victim.process()
             with Watch([victim], 0.02) as watch:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from bubuku.sandbox.processes import send
-from tests.faults.modes import KRAFT, both_modes, kraft_mode, zookeeper_mode
+from tests.faults.modes import both_modes, kraft_mode, zookeeper_mode
 from tests.support.cluster import RealCluster
 from tests.support.faults import (
     Broker,
@@ -71,16 +71,12 @@ def _connected(broker: Broker) -> bool:
 
 @both_modes
 def test_zookeeper_frozen_for_longer_than_every_session(cluster: RealCluster) -> None:
+    """Whether it then expires all registrations, or takes the brokers' reconnections first, is its own race."""
     with _nobody_acts(cluster) as watch:
         with _stopped(cluster):
             let_pass(cluster, AWAY_SECONDS, "the outage to have lasted")
             assert not any(_connected(broker) for broker in brokers(cluster)), watch.describe()
         cluster.wait_for(lambda: all(map(_connected, brokers(cluster))), 60, "the daemons to meet again")
-    if cluster.layout.options != KRAFT.checked():
-        # all lost their registration at once, and were shown so until they had registered again
-        assert any(look.state == "unregistered" for b in brokers(cluster) for look in watch.looks(b.node_id)), (
-            watch.describe()
-        )
 
 
 @pytest.mark.full
