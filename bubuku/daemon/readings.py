@@ -123,6 +123,7 @@ class ReaderThreads:
             reader.hurry(busy and not (running and reader in self._before_start))
         if self._was_busy and not busy:
             self.cluster.wake()  # it serves: what it leads has changed
+            self.log_dirs.wake()  # and Kafka has written into fresh ones whose they are
         elif (
             (not busy or self.answers.latest.value)
             and unsettled(self.cluster.latest)

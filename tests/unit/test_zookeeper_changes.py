@@ -11,7 +11,7 @@ import pytest
 
 from bubuku.adapters.zookeeper import documents
 from bubuku.adapters.zookeeper.cache import WatchedNodes
-from bubuku.adapters.zookeeper.changes import HISTORY, ZooKeeperChanges
+from bubuku.adapters.zookeeper.changes import HISTORY, ZooKeeperChanges, node_name
 from bubuku.adapters.zookeeper.permit import ZooKeeperPermits
 from bubuku.adapters.zookeeper.session import Session as RealSession
 from bubuku.core.actions import Result, TakePermit
@@ -104,7 +104,7 @@ def test_it_is_written_over_the_version_that_was_read_alone(world: World) -> Non
 
 def test_the_newest_that_ended_are_kept(world: World) -> None:
     for number in range(HISTORY + 3):
-        world.client.create(f"{ROOT}/history/{number:010d}", documents.change_document(change(number)))
+        world.client.create(f"{ROOT}/history/{node_name(number)}", documents.change_document(change(number)))
     world.client.counter = HISTORY + 3
     (made,) = world.made()
     world.changes.write(replace(made, state=ChangeState.DONE), 5)
@@ -134,7 +134,7 @@ def test_cancelling_leaves_what_others_wrote(world: World) -> None:
 def test_a_change_of_a_newer_schema_is_shown_and_not_touched(world: World) -> None:
     """What this version does not know of it would be lost."""
     (made,) = world.made()
-    path = f"changes/{made.sequence:010d}"
+    path = f"changes/{node_name(made.sequence)}"
     world.put(path, **(world.document(path) | {"schema": 2, "invented": [1]}))
     found = world.changes.find(made.sequence, 5)
     assert found is not None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bubuku.adapters.zookeeper import documents
 from bubuku.adapters.zookeeper.cache import WatchedNodes
-from bubuku.adapters.zookeeper.changes import HISTORY, ZooKeeperChanges
+from bubuku.adapters.zookeeper.changes import HISTORY, ZooKeeperChanges, node_name
 from bubuku.adapters.zookeeper.permit import ZooKeeperPermits
 from bubuku.core.actions import Result, TakePermit
 from bubuku.core.errors import RefusedError, UsageError
@@ -298,9 +298,9 @@ class TestChanges:
     def test_the_history_is_bounded(self) -> None:
         world, made = self.asked()
         for number in range(HISTORY):
-            world.client.create(f"{ROOT}/history/{number:010d}", b"{}")
+            world.client.create(f"{ROOT}/history/{node_name(number)}", b"{}")
         assert world.changes.write(replace(made, sequence=HISTORY + 7), 3.0).result is Result.REFUSED
-        path = f"{ROOT}/changes/{HISTORY + 7:010d}"
+        path = f"{ROOT}/changes/{node_name(HISTORY + 7)}"
         world.client.create(path, documents.change_document(made))
         over = replace(made, sequence=HISTORY + 7, state=ChangeState.FAILED)
         assert world.changes.write(over, 3.0).result is Result.DONE
@@ -317,7 +317,7 @@ class TestChanges:
 
     def test_a_change_of_a_newer_daemon_is_not_written_over(self) -> None:
         world, made = self.asked()
-        path = f"{ROOT}/changes/{made.sequence:010d}"
+        path = f"{ROOT}/changes/{node_name(made.sequence)}"
         newer = json.dumps({**json.loads(documents.change_document(made)), "schema": 2, "invented": 1}).encode()
         world.client.set(path, newer, -1)
         with pytest.raises(RefusedError, match="by a newer bubuku"):

@@ -23,6 +23,7 @@ from bubuku.core.errors import RefusedError, UnavailableError, UsageError
 from bubuku.core.shared import Change, Maintenance
 
 HISTORY = 500
+FIRST = "0"  # of a name, before what ZooKeeper appends: kazoo's transactions drop a path's last slash
 
 
 class ZooKeeperChanges:
@@ -55,7 +56,7 @@ class ZooKeeperChanges:
         def send(client: Any) -> Any:
             transaction = client.transaction()
             for change in changes:
-                transaction.create(f"{folder}/", documents.change_document(change), sequence=True)
+                transaction.create(f"{folder}/{FIRST}", documents.change_document(change), sequence=True)
             return transaction.commit_async()
 
         answers = self._nodes.call(send, until, "asking for changes")
@@ -67,7 +68,7 @@ class ZooKeeperChanges:
     def cancel(self, sequence: int, deadline_seconds: float) -> Change:
         """Ask for its end. Raises UsageError where there is no such open change, RefusedError where its document is of
         a newer schema: what this daemon does not know of it would be lost."""
-        until, path = time.monotonic() + deadline_seconds, self._nodes.path("changes", f"{sequence:010d}")
+        until, path = time.monotonic() + deadline_seconds, self._nodes.path("changes", node_name(sequence))
         for _ in range(TRIES):
             node = self._nodes.get(path, until)
             change = None if node is None else documents.parse_change(sequence, node.data, node.version)
@@ -85,7 +86,7 @@ class ZooKeeperChanges:
 
     def find(self, sequence: int, deadline_seconds: float) -> Change | None:
         """A change moves from `changes` to `history` and never back, so it is looked for in that order."""
-        until, name = time.monotonic() + deadline_seconds, f"{sequence:010d}"
+        until, name = time.monotonic() + deadline_seconds, node_name(sequence)
         self._nodes.sync(until)
         for folder in ("changes", "history"):
             node = self._nodes.get(self._nodes.path(folder, name), until)
@@ -116,12 +117,12 @@ class ZooKeeperChanges:
         raise UnavailableError(f"{path} kept changing while it was written; ask again")
 
     def _write(self, change: Change, until: float) -> Outcome:
-        path, body = self._nodes.path("changes", f"{change.sequence:010d}"), documents.change_document(change)
+        path, body = self._nodes.path("changes", node_name(change.sequence)), documents.change_document(change)
         try:
             if change.state.is_open:
                 self._nodes.write(path, body, change.version, until)
             else:
-                self._end(path, self._nodes.path("history", f"{change.sequence:010d}"), body, change.version, until)
+                self._end(path, self._nodes.path("history", node_name(change.sequence)), body, change.version, until)
         except CONFLICTS:
             return ended(Result.REFUSED, "its document has changed meanwhile")
         finally:
@@ -150,6 +151,15 @@ class ZooKeeperChanges:
                 self._nodes.call(lambda c, path=path: c.delete_async(path), until, "pruning the history")  # type: ignore[misc]
             except NoNodeError:
                 continue
+
+
+def node_name(sequence: int) -> str:
+    """As ZooKeeper makes it of `FIRST`; sorted by name they are in their order.
+
+    >>> node_name(12)
+    '00000000012'
+    """
+    return f"{FIRST}{sequence:010d}"
 
 
 def _parsed(nodes: Mapping[str, Node | None]) -> list[Change]:
