@@ -202,7 +202,7 @@ def second_daemon(world: World, rng: random.Random, host: Host) -> None:
     record = host.record
     if len(world.hosts) > 5 or host.name.startswith("twin") or daemon is None or daemon.decision is None:
         return
-    known = world.zookeeper.desired.get(host.node_id)
+    known = world.zookeeper.root.desired.get(host.node_id)
     if known is not None and record is not None and known.dirs and daemon.decision.state is BrokerState.SERVING:
         world.start_daemon(world.add_twin(host))
 

@@ -26,6 +26,11 @@ class Part:
     leader: int = -1
     isr: tuple[int, ...] = ()
     acked: int = 0
+    left: dict[int, float] = field(default_factory=dict)  # broker → when it last fell out of the ISR, for the checkers
+
+    def shrink(self, isr: tuple[int, ...], now: float) -> None:
+        self.left.update((n, now) for n in self.isr if n not in isr)
+        self.isr = isr
 
 
 @dataclass(eq=False)
@@ -153,12 +158,12 @@ class KafkaCluster:
         live = {n for n, e in self.entries.items() if self._leads(e.process)}
         for part in self.parts:
             if part.leader in live:
-                part.isr = tuple(n for n in part.isr if n in live)
+                part.shrink(tuple(n for n in part.isr if n in live), self.engine.now())
                 continue
             candidates = [n for n in part.replicas if n in part.isr and n in live]
             if candidates:
                 self._lead(part, candidates[0])
-                part.isr = tuple(n for n in part.isr if n in live)
+                part.shrink(tuple(n for n in part.isr if n in live), self.engine.now())
             else:
                 part.leader = -1
 
@@ -177,9 +182,17 @@ class KafkaCluster:
         for part in self.parts:
             others = tuple(n for n in part.isr if n in live)
             if others and process.node_id in part.isr:
-                part.isr = others
+                part.shrink(others, self.engine.now())
                 if part.leader == process.node_id:
                     self._lead(part, others[0])
+
+    def elect_preferred(self, names: set[str]) -> None:
+        """The first replica leads, where it is in sync and lives."""
+        for part in self.parts:
+            first = part.replicas[0]
+            entry = self.entries.get(first)
+            if part.name in names and first in part.isr and entry is not None and self._leads(entry.process):
+                self._lead(part, first)
 
     def process_of(self, node_id: int) -> KafkaProcess | None:
         entry = self.entries.get(node_id)
