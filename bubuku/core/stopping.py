@@ -219,7 +219,7 @@ class Position:
             )
         if not facts.alive:
             return Progress("waiting", "Kafka does not run now; it is started first")
-        verdict, sentence = stop_facts.judged(obs, self.meeting.permit)
+        verdict, sentence = stop_facts.judged(self.memory, obs, self.meeting.permit)
         if verdict is permit.Verdict.NO:
             return Progress("refused", f"{sentence}; it is asked again")
         return Progress("checking", "whether it may be stopped is being looked at")
@@ -227,7 +227,8 @@ class Position:
     def _under_way(self, stop: Stop) -> Progress:
         if self.facts.same_process:
             if not self.facts.signalled and self.facts.verdict is permit.Verdict.NO:
-                return Progress("refused", f"{stop_facts.judged(self.obs, self.meeting.permit)[1]}; it is asked again")
+                sentence = stop_facts.judged(self.memory, self.obs, self.meeting.permit)[1]
+                return Progress("refused", f"{sentence}; it is asked again")
             return Progress("stopping", "Kafka is being stopped")
         if not self.facts.alive:
             return (

@@ -27,6 +27,7 @@ class Part:
     isr: tuple[int, ...] = ()
     acked: int = 0
     left: dict[int, float] = field(default_factory=dict)  # broker → when it last fell out of the ISR, for the checkers
+    joined: dict[int, float] = field(default_factory=dict)
 
     def shrink(self, isr: tuple[int, ...], now: float) -> None:
         self.left.update((n, now) for n in self.isr if n not in isr)
@@ -55,6 +56,7 @@ class KafkaCluster:
     controller_session: Session | None = None
     min_isr: int = 1
     elects_controller: bool = True  # False: a test says who is the controller
+    removed: dict[int, float] = field(default_factory=dict)  # broker → when its registration last went, for the checkers
     _due: bool = False
 
     def __post_init__(self) -> None:
@@ -106,6 +108,7 @@ class KafkaCluster:
         """The registration goes; its holder, where it lives, is not asked."""
         if self.entries.get(entry.registration.node_id) is entry:
             del self.entries[entry.registration.node_id]
+            self.removed[entry.registration.node_id] = self.engine.now()
             self.changed()
 
     def unregister_own(self, process: KafkaProcess) -> None:
@@ -234,6 +237,7 @@ class KafkaCluster:
             if node_id not in part.isr and self._works(node_id):
                 self._write(part, node_id, self.has(part, part.leader))
                 part.isr = (*part.isr, node_id)
+                part.joined[node_id] = self.engine.now()
 
     # what clients see
 

@@ -1,7 +1,7 @@
 """No SIGTERM of ours takes a partition below its min ISR that could stay above, whoever else may be down on purpose.
 
-Ground truth at the moment of the signal. Who died, froze, or fell out of the ISR within the age of a verdict is still
-counted: no guard could have known.
+Ground truth at the moment of the signal, but for what no guard could have known: who died, froze, or fell out of the
+ISR within the age of a verdict is still counted, and a broker that came into it meanwhile is taken as one outside.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ def min_isr(world: World) -> None:
     gone: dict[int, float] = {}  # broker → when it last ended
 
     def works(node_id: int, now: float) -> bool:
+        """Now, or when the guard may have looked."""
         process = cluster.process_of(node_id)
         if process is not None and process.answers:
             return True
-        frozen = process is not None and process.suspended_at is not None and now - process.suspended_at
-        return (frozen is not False and frozen <= VERDICT_SECONDS) or now - gone.get(node_id, -1e9) <= VERDICT_SECONDS
+        frozen = process.suspended_at if process is not None and process.suspended else None
+        lately = (gone.get(node_id), cluster.removed.get(node_id), frozen)
+        return any(at is not None and now - at <= VERDICT_SECONDS for at in lately)
 
     def left(part: Part, stopping: set[int], now: float) -> list[int]:
         lately = [n for n, when in part.left.items() if n not in part.isr and now - when <= VERDICT_SECONDS]
@@ -37,7 +39,7 @@ def min_isr(world: World) -> None:
         permitted = set(world.zookeeper.true_permit().entries)
         accepted = record is not None and record.stop is not None and record.stop.accept_unavailable
         for part in cluster.parts:
-            if node_id not in part.isr:
+            if node_id not in part.isr or now - part.joined.get(node_id, -1e9) <= VERDICT_SECONDS:
                 continue  # a repair: nothing falls by it
             staying = left(part, permitted | {node_id}, now)
             cannot = len(part.replicas) <= cluster.min_isr
