@@ -127,14 +127,18 @@ def _settled_down(policy: Policy, memory: Memory, obs: Observation) -> bool:
 
 def _known_permit(memory: Memory, obs: Observation, meeting: CoordinationView | None) -> Permit | None:
     """The permit, where nothing that we sent can change it any more behind our back."""
-    if meeting is None or not meeting.connected or meeting.permit is None or meeting.maintenance is None:
+    if meeting is None or meeting.permit is None or meeting.maintenance is None:
         return None
-    if meeting.predecessor_v1 or obs.record.marker is None or meeting.marker != obs.record.marker:
-        return None
-    if meeting.member_owner != obs.record.instance or needs_settling(memory, obs):
+    if not is_ours(obs, meeting) or meeting.predecessor_v1 or needs_settling(memory, obs):
         return None
     newest = max((_version(obs.outcomes.get(k)) for k in (*WRITES, SettlePermit)), default=-1)
     return meeting.permit if meeting.permit.version >= newest else None
+
+
+def is_ours(obs: Observation, meeting: CoordinationView) -> bool:
+    """It answers, it is the ZooKeeper that we joined, and we are the member of our id in it."""
+    joined = obs.record.marker is not None and meeting.marker == obs.record.marker
+    return meeting.connected and joined and meeting.member_owner == obs.record.instance
 
 
 def _version(outcome: Outcome | None) -> int:

@@ -49,7 +49,9 @@ class MemoryKafka:
             missing.append("running reassignments are not known: the controller does not answer")
         parts = [p for p in cluster.parts if not stopping.isdisjoint(p.replicas)]
         return Evidence(
-            partitions=tuple(Partition(p.name, 0, p.leader, p.replicas, p.isr, self._offline(p.replicas)) for p in parts),
+            partitions=tuple(
+                Partition(p.name, 0, p.leader, p.replicas, p.isr, self._offline(p.replicas)) for p in parts
+            ),
             min_isr={p.name: cluster.min_isr for p in parts},
             permitted=permitted,
             answered=answered,

@@ -45,6 +45,7 @@ class KafkaProcess:
         self.phase = Phase.STARTING
         self.suspended = False
         self.suspended_at: float | None = None  # the last time
+        self.stopping_at: float | None = None
         self.session: Session | None = None
         self.registered_once = False
         self.served_once = False
@@ -110,7 +111,7 @@ class KafkaProcess:
         if self.suspended:
             self._late.append(self.sigterm)
             return
-        self.phase = Phase.STOPPING
+        self.phase, self.stopping_at = Phase.STOPPING, self.engine.now()
         self.cluster.leave(self)
         self._then(self.engine.rng.uniform(0.5, 2.0), self._stopped)
 

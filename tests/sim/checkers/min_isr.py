@@ -22,7 +22,8 @@ def min_isr(world: World) -> None:
         if process is not None and process.answers:
             return True
         frozen = process.suspended_at if process is not None and process.suspended else None
-        lately = (gone.get(node_id), cluster.removed.get(node_id), frozen)
+        stopping = process.stopping_at if process is not None else None
+        lately = (gone.get(node_id), cluster.removed.get(node_id), frozen, stopping)
         return any(at is not None and now - at <= VERDICT_SECONDS for at in lately)
 
     def left(part: Part, stopping: set[int], now: float) -> list[int]:
