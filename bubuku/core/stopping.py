@@ -253,8 +253,7 @@ class Position:
 
 def _document(obs: Observation, at: Position, change: Change | None, progress: Progress | None) -> Change | None:
     """The change's document as it should be now; None where it is so, or is not ours to write."""
-    meeting, record = at.meeting, obs.record
-    if change is None or not stop_facts.is_ours(obs, meeting):
+    if change is None or not stop_facts.is_ours(obs, at.meeting):
         return None
     outcome = obs.outcomes.get(WriteChange)
     if outcome is not None and outcome.result is Result.RUNNING:

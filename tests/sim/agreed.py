@@ -156,6 +156,8 @@ class MemoryChanges:
             if standing is None or standing.version != change.version:
                 return Outcome(Result.REFUSED, at, at, "its document has changed meanwhile")
             self._zookeeper.writes += 1
+            if change.phase != standing.phase:
+                self._zookeeper.engine.say(f"change {change.sequence}", f"{change.phase} · {change.sentence}")
             if change.state.is_open:
                 root.changes[change.sequence] = replace(change, version=change.version + 1)
             else:

@@ -15,8 +15,8 @@ from bubuku.supervisor import Supervisor
 from bubuku.verdicts import Verdicts
 from tests.sim.events import RuleBrokenError
 from tests.sim.host import Host
-from tests.sim.kafka_cluster import SESSION_SECONDS
 from tests.sim.kafka_admin import MemoryKafka
+from tests.sim.kafka_cluster import SESSION_SECONDS
 from tests.sim.meeting import MemoryCoordination, MemoryRegistrations
 from tests.sim.ports import MemoryFiles, MemoryProcess, MemoryState
 from tests.sim.readings import MemoryReadings

@@ -8,7 +8,7 @@ from bubuku.core.errors import UnavailableError
 from bubuku.core.guard import Evidence
 from bubuku.core.model import Cluster, Mode, Partition
 from tests.sim.host import Host
-from tests.sim.kafka_cluster import KafkaCluster
+from tests.sim.kafka_cluster import KafkaCluster, Part
 
 WITNESSES = 2
 
@@ -49,9 +49,7 @@ class MemoryKafka:
             missing.append("running reassignments are not known: the controller does not answer")
         parts = [p for p in cluster.parts if not stopping.isdisjoint(p.replicas)]
         return Evidence(
-            partitions=tuple(
-                Partition(p.name, 0, p.leader, p.replicas, p.isr, self._offline(p.replicas)) for p in parts
-            ),
+            partitions=tuple(self._seen(part) for part in parts),
             min_isr={p.name: cluster.min_isr for p in parts},
             permitted=permitted,
             answered=answered,
@@ -78,6 +76,7 @@ class MemoryKafka:
         entry = cluster.entries.get(cluster.controller)
         return entry is not None and entry.process.answers
 
-    def _offline(self, replicas: tuple[int, ...]) -> tuple[int, ...]:
+    def _seen(self, part: Part) -> Partition:
         """Metadata calls a replica offline whose broker is not registered."""
-        return tuple(n for n in replicas if n not in self._cluster.entries)
+        offline = tuple(n for n in part.replicas if n not in self._cluster.entries)
+        return Partition(part.name, 0, part.leader, part.replicas, part.isr, offline)

@@ -56,9 +56,7 @@ class KafkaCluster:
     controller_session: Session | None = None
     min_isr: int = 1
     elects_controller: bool = True  # False: a test says who is the controller
-    removed: dict[int, float] = field(
-        default_factory=dict
-    )  # broker → when its registration last went, for the checkers
+    removed: dict[int, float] = field(default_factory=dict)  # broker → when its registration went, for the checkers
     _due: bool = False
 
     def __post_init__(self) -> None:

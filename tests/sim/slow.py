@@ -31,6 +31,7 @@ from bubuku.core.actions import (
 from bubuku.core.errors import UnavailableError
 from bubuku.core.guard import judge
 from bubuku.core.model import Mode
+from bubuku.daemon.handlers import AFTERWARDS
 from tests.sim.agreed import Request
 from tests.sim.events import FenceAsked, Signalled
 
@@ -243,4 +244,6 @@ class MemorySlow:
     def _done(self, kind: type, begun: float, outcome: Outcome) -> None:
         ended = self._daemon.engine.now()
         self._outcomes[kind] = Outcome(outcome.result, begun, ended, outcome.detail, outcome.data)
+        if kind in AGREED or kind is ElectPreferred:
+            self._daemon.readings.wake(*AFTERWARDS[kind])
         self._daemon.wake()

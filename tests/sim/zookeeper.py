@@ -90,8 +90,8 @@ class Root:
     desired: dict[int, Desired] = field(default_factory=dict)
     fences: dict[int, int] = field(default_factory=dict)
     marker: tuple[str, str | None] | None = None
-    permit: Permit = Permit(-1)
-    maintenance: Maintenance = Maintenance(-1)
+    permit: Permit = field(default_factory=lambda: Permit(-1))
+    maintenance: Maintenance = field(default_factory=lambda: Maintenance(-1))
     changes: dict[int, Change] = field(default_factory=dict)  # by sequence, the open ones
     history: dict[int, Change] = field(default_factory=dict)
     sequences: int = 0  # given so far

@@ -30,9 +30,8 @@ def one_stop_each(world: World) -> None:
             pids = f"{before.identity.pid} and then {event.process.identity.pid}"
             raise RuleBrokenError(f"{event.host.name}: for one change Kafka {pids} were stopped")
         if uuid in ended:
-            raise RuleBrokenError(
-                f"{event.host.name}: SIGTERM to Kafka {event.process.identity.pid} for a change that is {ended[uuid].state}"
-            )
+            which = f"Kafka {event.process.identity.pid} for a change that is {ended[uuid].state}"
+            raise RuleBrokenError(f"{event.host.name}: SIGTERM to {which}")
 
     def look() -> None:
         world.engine.after(LOOK_SECONDS, look)
