@@ -42,9 +42,14 @@ class Faults:
         world = self._world
         if not self.on or world.engine.now() >= self._until:
             return
-        kind = self._rng.choices(self._kinds, self._weights)[0]
-        FAULTS[kind](world, self._rng, self._rng.choice(world.hosts))
+        self.strike(self._rng)
         world.engine.after(self._rng.expovariate(1.0 / self._pace), self._next)
+
+    def strike(self, rng: random.Random) -> None:
+        """One fault of this seed's mix, now."""
+        if self.on:
+            kind = rng.choices(self._kinds, self._weights)[0]
+            FAULTS[kind](self._world, rng, rng.choice(self._world.hosts))
 
     def mend(self) -> None:
         """From here on nothing goes wrong any more."""

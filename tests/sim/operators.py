@@ -11,6 +11,7 @@ from collections.abc import Callable
 from bubuku.core.errors import BubukuError
 from bubuku.core.shared import Change
 from bubuku.operations import Operations, Request
+from tests.sim.faults import Faults
 from tests.sim.host import Host
 from tests.sim.world import World
 
@@ -19,15 +20,19 @@ PATIENCE_SECONDS = 60.0  # so long they wait for what is refused before they can
 
 
 class Operators:
-    """Draws what is asked of `world` until `mend`; from then on they see to it that all serve."""
+    """Draws what is asked of `world` until `mend`; from then on they see to it that all serve.
 
-    def __init__(self, world: World, seed: int, until: float) -> None:
-        self._world, self._until = world, until
+    What goes wrong goes wrong while they work, too: a fault may follow a request within seconds.
+    """
+
+    def __init__(self, world: World, faults: Faults, seed: int, until: float) -> None:
+        self._world, self._faults, self._until = world, faults, until
         self._rng = rng = random.Random(seed)
         weights = {name: rng.choice((0, 1, 1, 3)) for name in sorted(REQUESTS)}
         self._names = [name for name, weight in weights.items() if weight]
         self._weights = [weights[name] for name in self._names]
         self._pace = rng.choice((2.0, 6.0, 20.0))
+        self._unlucky = rng.choice((0.0, 0.3, 0.6))
         self._mending = False
         self._refused_since: dict[str, float] = {}
         if self._names and rng.random() < 0.75:
@@ -39,6 +44,8 @@ class Operators:
             return
         name = self._rng.choices(self._names, self._weights)[0]
         REQUESTS[name](world, self._rng)
+        if self._rng.random() < self._unlucky:
+            world.engine.after(self._rng.uniform(0.0, 4.0), lambda: self._faults.strike(self._rng))
         world.engine.after(self._rng.expovariate(1.0 / self._pace), self._next)
 
     def mend(self) -> None:

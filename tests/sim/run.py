@@ -64,8 +64,8 @@ def _phases(world: World, rng: random.Random, seed: int) -> None:
         _take_over(world, rng)
     else:
         world.start_all()
-    operators = Operators(world, seed, seconds)
     faults = Faults(world, seconds)
+    operators = Operators(world, faults, seed, seconds)
     world.engine.run_until(seconds)
     faults.mend()
     operators.mend()
