@@ -190,6 +190,11 @@ class MemoryChanges:
         self._zookeeper.root.changes[sequence] = replace(asked, version=standing.version + 1)
         return asked
 
+    def find(self, sequence: int, deadline_seconds: float) -> Change | None:
+        self._connect()
+        root = self._zookeeper.root
+        return root.changes.get(sequence) or root.history.get(sequence)
+
     def ended(self, most: int, deadline_seconds: float) -> tuple[Change, ...]:
         self._connect()
         history = self._zookeeper.root.history
