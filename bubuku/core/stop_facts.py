@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bubuku.core import permit
+from bubuku.core import lifecycle, permit
 from bubuku.core.actions import (
     DropPermit,
     ElectPreferred,
@@ -108,7 +108,7 @@ def draw(policy: Policy, memory: Memory, obs: Observation, node_id: int, want: W
         intended=stop is not None and stop.intended,
         same_process=stop is not None and stop.process is not None and stop.process == obs.process.identity,
         alive=obs.process.identity is not None,
-        verdict=judged(obs, found)[0],
+        verdict=judged(memory, obs, found)[0],
         judging=Judge in running,
         taking=bool(running & {*WRITES, SettlePermit}),
         signalling=SendStop in running,
@@ -135,17 +135,16 @@ def _known_permit(memory: Memory, obs: Observation, meeting: CoordinationView | 
     """The permit, where nothing that we sent can change it any more behind our back."""
     if meeting is None or meeting.permit is None or meeting.maintenance is None:
         return None
-    if not joined(obs, meeting) or needs_settling(memory, obs):
+    if not is_ours(obs, meeting) or meeting.predecessor_v1 or needs_settling(memory, obs):
         return None
     newest = max((_version(obs.outcomes.get(k)) for k in (*WRITES, SettlePermit)), default=-1)
     return meeting.permit if meeting.permit.version >= newest else None
 
 
-def joined(obs: Observation, meeting: CoordinationView) -> bool:
-    """This is the ZooKeeper that we joined, and we are the member of our id in it: else nothing is written there."""
-    if not meeting.connected or meeting.predecessor_v1 or meeting.member_owner != obs.record.instance:
-        return False
-    return obs.record.marker is not None and meeting.marker == obs.record.marker
+def is_ours(obs: Observation, meeting: CoordinationView) -> bool:
+    """It answers, it is the ZooKeeper that we joined, and we are the member of our id in it."""
+    joined = obs.record.marker is not None and meeting.marker == obs.record.marker
+    return meeting.connected and joined and meeting.member_owner == obs.record.instance
 
 
 def _version(outcome: Outcome | None) -> int:
@@ -165,8 +164,10 @@ def needs_settling(memory: Memory, obs: Observation) -> bool:
     return stop is not None and memory.noted != stop.token and settled_at == _NEVER
 
 
-def judged(obs: Observation, known: Permit | None) -> tuple[permit.Verdict, str]:
-    """What the guard said of the permit as it is now, and its sentence."""
+def judged(memory: Memory, obs: Observation, known: Permit | None) -> tuple[permit.Verdict, str]:
+    """What the guard said of the permit as it is now, and its sentence. No, while Kafka starts or recovers its logs."""
+    if obs.process.identity is not None and memory.answered_at is None and not lifecycle.registered_before(obs):
+        return permit.Verdict.NO, "Kafka is starting, and is not stopped before it is up"
     outcome = obs.outcomes.get(Judge)
     if outcome is None or outcome.result is Result.RUNNING or known is None:
         return permit.Verdict.NONE, ""

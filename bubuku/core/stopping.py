@@ -66,7 +66,7 @@ def step(policy: Policy, memory: Memory, obs: Observation, node_id: int | None, 
     facts = stop_facts.draw(policy, memory, obs, node_id, want)
     _, move = permit.decide(facts)
     at = Position(policy, memory, obs, meeting, node_id, want, facts, state)
-    progress = at.progress()
+    progress = at.progress(change)
     memory, acts = at.actions(move)
     written = _document(obs, at, change, progress)
     if written is not None:
@@ -111,7 +111,7 @@ def _forced(policy: Policy, obs: Observation, meeting: CoordinationView, node_id
     stop, found, taken = obs.record.stop, meeting.permit, obs.outcomes.get(TakePermit)
     if obs.process.identity is None or stop is None or found is None or meeting.maintenance is None:
         return ()
-    if not stop_facts.joined(obs, meeting) or node_id in found.entries:
+    if not stop_facts.is_ours(obs, meeting) or node_id in found.entries:
         return ()
     if taken is not None and taken.result is Result.RUNNING:
         return ()
@@ -205,7 +205,7 @@ class Position:
         return memory, ()
 
     def _may_write(self) -> bool:
-        return stop_facts.joined(self.obs, self.meeting) and not self.facts.taking
+        return stop_facts.is_ours(self.obs, self.meeting) and not self.facts.taking
 
     def _unrested(self) -> bool:
         found = self.meeting.permit
@@ -255,13 +255,13 @@ class Position:
             if p.replicas and p.replicas[0] == self.node_id and p.leader != self.node_id and self.node_id in p.isr
         )
 
-    def progress(self) -> Progress | None:
+    def progress(self, change: Change | None) -> Progress | None:
         """Phase and sentence; None where nothing is wanted and nothing is owed."""
-        facts, obs, stop = self.facts, self.obs, self.obs.record.stop
+        facts, stop = self.facts, self.obs.record.stop
         if self.want is None and stop is None:
             return None
         if stop is not None and stop.intended:
-            return self._under_way(stop)
+            return self._under_way(stop, change)
         if not facts.permit_known:
             return Progress("waiting", "ZooKeeper, or what became of the last request to it, is waited for")
         if facts.maintenance:
@@ -274,16 +274,21 @@ class Position:
             )
         if not facts.alive:
             return Progress("waiting", "Kafka does not run now; it is started first")
-        verdict, sentence = stop_facts.judged(obs, self.meeting.permit)
+        return self._refused(change) or Progress("checking", "whether it may be stopped is being looked at")
+
+    def _refused(self, change: Change | None) -> Progress | None:
+        """What the guard said last, also while it is asked again."""
+        verdict, sentence = stop_facts.judged(self.memory, self.obs, self.meeting.permit)
         if verdict is permit.Verdict.NO:
             return Progress("refused", f"{sentence}; it is asked again")
-        return Progress("checking", "whether it may be stopped is being looked at")
+        if verdict is permit.Verdict.NONE and change is not None and change.phase == "refused":
+            return Progress(change.phase, change.sentence)
+        return None
 
-    def _under_way(self, stop: Stop) -> Progress:
+    def _under_way(self, stop: Stop, change: Change | None) -> Progress:
         if self.facts.same_process:
-            if not self.facts.signalled and self.facts.verdict is permit.Verdict.NO:
-                return Progress("refused", f"{stop_facts.judged(self.obs, self.meeting.permit)[1]}; it is asked again")
-            return Progress("stopping", "Kafka is being stopped")
+            refused = None if self.facts.signalled or self.facts.signalling else self._refused(change)
+            return refused or Progress("stopping", "Kafka is being stopped")
         if not self.facts.alive:
             return (
                 Progress("stopped", "Kafka is down")
@@ -303,7 +308,7 @@ class Position:
 
 def _document(obs: Observation, at: Position, change: Change | None, progress: Progress | None) -> Change | None:
     """The change's document as it should be now; None where it is so, or is not ours to write."""
-    if change is None or not stop_facts.joined(obs, at.meeting):
+    if change is None or not stop_facts.is_ours(obs, at.meeting):
         return None
     outcome = obs.outcomes.get(WriteChange)
     if outcome is not None and outcome.result is Result.RUNNING:

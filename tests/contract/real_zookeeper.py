@@ -18,7 +18,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
 from bubuku.adapters.zookeeper import Session, ZooKeeperCoordination, ZooKeeperRegistrations, ZooKeeperSettings
-from bubuku.core.actions import Outcome
+from bubuku.core.actions import Outcome, TakePermit
 from bubuku.core.model import Member, Mode, Registration
 from bubuku.ports import Coordination, Registrations
 from bubuku.sandbox.zookeeper import ZooKeeper
@@ -113,16 +113,23 @@ class RealMeeting(_Server):
         super().__init__(folder)
         self._by_port: dict[int, Session] = {}
         self._originals: list[Any] = []
+        self._proxy: ZooKeeperProxy | None = None
 
     def end_test(self) -> None:
         super().end_test()
+        if self._proxy is not None:
+            self._proxy.close()
+            self._proxy = None
         self._by_port.clear()
         for client in self._originals:
             _end(client)
         self._originals.clear()
 
-    def daemon(self) -> Coordination:
-        session = self.session()
+    def daemon(self) -> ZooKeeperCoordination:
+        return self._daemon(self.server.address)
+
+    def _daemon(self, address: str) -> ZooKeeperCoordination:
+        session = self.session(address)
         port = ZooKeeperCoordination(session)
         self._by_port[id(port)] = session
         port.start()
@@ -159,6 +166,21 @@ class RealMeeting(_Server):
         client = self.client()
         self._originals.append(client)
         client.create(f"{self.prefix}/bubuku/{holds}/x", b"1", ephemeral=True, makepath=True)
+
+    def late_take(self, action: TakePermit, meanwhile: Callable[[], None]) -> Outcome:
+        """Through a proxy that can hold a write."""
+        proxy = self._proxy = ZooKeeperProxy(self.server.port)
+        port = self._daemon(proxy.address)
+        proxy.hold_transactions()
+        outcomes: list[Outcome] = []
+        taking = threading.Thread(target=lambda: outcomes.append(port.permits.take(action, 1.0)), name="late-take")
+        taking.start()
+        self.wait(lambda: proxy.holds, 5, "the transaction to be on its way")
+        taking.join(10)
+        meanwhile()
+        proxy.release()
+        self.wait(lambda: proxy.delivered, 5, "the held transaction to be answered")
+        return outcomes[0]
 
     def writes(self) -> int:
         """ZooKeeper's transaction counter, sessions' own transactions included."""

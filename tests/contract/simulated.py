@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from bubuku.core.actions import Outcome, Result
+from bubuku.core.actions import Outcome, Result, TakePermit
 from bubuku.core.model import Member, Mode, Registration
 from bubuku.ports import Coordination, Registrations
 from tests.sim.engine import Engine
@@ -60,7 +60,7 @@ class SimulatedMeeting(_Simulated):
         super().reset()
         self._newer: set[tuple[str | int, ...]] = set()
 
-    def daemon(self) -> Coordination:
+    def daemon(self) -> MemoryCoordination:
         port = MemoryCoordination(self.zookeeper)
         port.start()
         return port
@@ -91,6 +91,14 @@ class SimulatedMeeting(_Simulated):
 
     def original_daemon(self, holds: str) -> None:
         self.zookeeper.v1_daemon = True
+
+    def late_take(self, action: TakePermit, meanwhile: Callable[[], None]) -> Outcome:
+        begun = self.now()
+        request = self.daemon().permits.prepare(action)
+        meanwhile()
+        if callable(request):
+            request()
+        return Outcome(Result.UNKNOWN, begun, begun + 1.0, "no reply in time")
 
     def writes(self) -> int:
         return self.zookeeper.writes

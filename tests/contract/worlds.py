@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from bubuku.core.actions import Outcome
+from bubuku.core.actions import Outcome, TakePermit
 from bubuku.core.model import Cluster, Member, Mode, Registration
-from bubuku.ports import Coordination, Jmx, Kafka, Registrations
+from bubuku.ports import Changes, Coordination, Jmx, Kafka, Permits, Registrations
 
 T = TypeVar("T")
 
@@ -29,10 +29,17 @@ class World(Protocol):
         """Seconds; to measure how long a call took."""
 
 
-class MeetingWorld(World, Protocol):
-    """ZooKeeper, as `Coordination` meets it."""
+class Meeting(Coordination, Protocol):
+    """One daemon's ports to ZooKeeper, over one session."""
 
-    def daemon(self) -> Coordination:
+    permits: Permits
+    changes: Changes
+
+
+class MeetingWorld(World, Protocol):
+    """ZooKeeper, as `Coordination`, `Permits` and `Changes` meet it."""
+
+    def daemon(self) -> Meeting:
         """The port of one more daemon, started. Each has a session of its own."""
 
     def dead_daemon(self, member: Member) -> None:
@@ -61,6 +68,12 @@ class MeetingWorld(World, Protocol):
 
     def original_daemon(self, holds: str) -> None:
         """An original (v1) daemon holds an ephemeral node under `bubuku/<holds>`, until the test ends."""
+
+    def late_take(self, action: TakePermit, meanwhile: Callable[[], None]) -> Outcome:
+        """Another daemon takes the permit; its write is held back on its way while `meanwhile` runs, then delivered.
+
+        The outcome is what its port said when its deadline passed; on return the write has been executed or refused.
+        """
 
     def writes(self) -> int:
         """How many writes the server has done so far, whoever asked for them."""

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("bubuku", "tests", "docs", "pyproject.toml")
-FACTS, STOPPING = "tests/unit/core/test_stop_facts.py", "tests/unit/core/test_stopping.py"
+FACTS, STOPPING = "tests/unit/core/test_stop_facts.py", "tests/unit/core/test_stop_order.py"
 PERMIT, PROCESS = "tests/unit/test_zookeeper_permit.py", "tests/unit/test_process.py"
 MODEL = "tests/model/test_permit.py"
 
@@ -221,7 +221,7 @@ MUTANTS = (
     Mutant(
         "the permit is written in a ZooKeeper that is not ours",
         "core/stopping.py",
-        "return stop_facts.joined(self.obs, self.meeting) and not self.facts.taking",
+        "return stop_facts.is_ours(self.obs, self.meeting) and not self.facts.taking",
         "return self.meeting.connected and not self.facts.taking",
         f"{STOPPING}::test_nothing_is_written_into_a_meeting_place_that_is_not_ours",
     ),

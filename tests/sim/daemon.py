@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bubuku.core.actions import Remember
-from bubuku.core.model import BrokerState, Role
+from bubuku.core.model import BrokerState, CoordinationView, Dated, Role
 from bubuku.core.observation import Decision, Policy, Published
 from bubuku.core.reasons import Reason
+from bubuku.operations import Operations
 from bubuku.supervisor import Supervisor
+from bubuku.verdicts import Verdicts
 from tests.sim.events import RuleBrokenError
 from tests.sim.host import Host
+from tests.sim.kafka_admin import MemoryKafka
 from tests.sim.kafka_cluster import SESSION_SECONDS
-from tests.sim.meeting import MemoryCoordination, MemoryKafka, MemoryRegistrations
+from tests.sim.meeting import MemoryCoordination, MemoryRegistrations
 from tests.sim.ports import MemoryFiles, MemoryProcess, MemoryState
 from tests.sim.readings import MemoryReadings
 from tests.sim.slow import MemorySlow
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 TICK = 1.0
+STOP_DEADLINE, STOP_SILENCE = 60.0, 20.0
+STABILITY = 2.0
 WAKE_DELAY = 0.001
 STEP_DELAY = 0.05  # busy readers wake the loop so soon
 
@@ -89,7 +95,32 @@ class SimDaemon:
             accept_empty=settings.accept_empty,
             session_timeout=SESSION_SECONDS[mode],
             startup_timeout=60.0,
+            stop_deadline=STOP_DEADLINE,
+            stop_silence=STOP_SILENCE,
+            stability=STABILITY,
         )
+
+    @cached_property
+    def operations(self) -> Operations:
+        """What its HTTP server does for those who ask."""
+        return Operations(
+            self.coordination.permits,
+            self.coordination.changes,
+            Verdicts(self.kafka, self.cluster_id, self._permitted, lambda: []),
+            self._met,
+            self.engine,
+        )
+
+    def cluster_id(self) -> str | None:
+        return next((v.cluster_id for v in self.host.mounts.values() if v.cluster_id is not None), None)
+
+    def _met(self) -> Dated[CoordinationView]:
+        assert self.published is not None
+        return self.published.observation.coordination
+
+    def _permitted(self) -> frozenset[int]:
+        view = self._met().value
+        return frozenset(view.permit.entries if view is not None and view.permit is not None else ())
 
     # its end
 

@@ -38,6 +38,7 @@ class Signalled:
     process: KafkaProcess
     number: int
     terminating: bool
+    permitted: bool = False  # a deliberate stop, by the helper
 
 
 @dataclass(frozen=True)

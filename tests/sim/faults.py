@@ -42,9 +42,14 @@ class Faults:
         world = self._world
         if not self.on or world.engine.now() >= self._until:
             return
-        kind = self._rng.choices(self._kinds, self._weights)[0]
-        FAULTS[kind](world, self._rng, self._rng.choice(world.hosts))
+        self.strike(self._rng)
         world.engine.after(self._rng.expovariate(1.0 / self._pace), self._next)
+
+    def strike(self, rng: random.Random) -> None:
+        """One fault of this seed's mix, now."""
+        if self.on:
+            kind = rng.choices(self._kinds, self._weights)[0]
+            FAULTS[kind](self._world, rng, rng.choice(self._world.hosts))
 
     def mend(self) -> None:
         """From here on nothing goes wrong any more."""
@@ -202,7 +207,7 @@ def second_daemon(world: World, rng: random.Random, host: Host) -> None:
     record = host.record
     if len(world.hosts) > 5 or host.name.startswith("twin") or daemon is None or daemon.decision is None:
         return
-    known = world.zookeeper.desired.get(host.node_id)
+    known = world.zookeeper.root.desired.get(host.node_id)
     if known is not None and record is not None and known.dirs and daemon.decision.state is BrokerState.SERVING:
         world.start_daemon(world.add_twin(host))
 

@@ -26,6 +26,12 @@ class Part:
     leader: int = -1
     isr: tuple[int, ...] = ()
     acked: int = 0
+    left: dict[int, float] = field(default_factory=dict)  # broker → when it last fell out of the ISR, for the checkers
+    joined: dict[int, float] = field(default_factory=dict)
+
+    def shrink(self, isr: tuple[int, ...], now: float) -> None:
+        self.left.update((n, now) for n in self.isr if n not in isr)
+        self.isr = isr
 
 
 @dataclass(eq=False)
@@ -50,6 +56,7 @@ class KafkaCluster:
     controller_session: Session | None = None
     min_isr: int = 1
     elects_controller: bool = True  # False: a test says who is the controller
+    removed: dict[int, float] = field(default_factory=dict)  # broker → when its registration went, for the checkers
     _due: bool = False
 
     def __post_init__(self) -> None:
@@ -101,6 +108,7 @@ class KafkaCluster:
         """The registration goes; its holder, where it lives, is not asked."""
         if self.entries.get(entry.registration.node_id) is entry:
             del self.entries[entry.registration.node_id]
+            self.removed[entry.registration.node_id] = self.engine.now()
             self.changed()
 
     def unregister_own(self, process: KafkaProcess) -> None:
@@ -153,12 +161,12 @@ class KafkaCluster:
         live = {n for n, e in self.entries.items() if self._leads(e.process)}
         for part in self.parts:
             if part.leader in live:
-                part.isr = tuple(n for n in part.isr if n in live)
+                part.shrink(tuple(n for n in part.isr if n in live), self.engine.now())
                 continue
             candidates = [n for n in part.replicas if n in part.isr and n in live]
             if candidates:
                 self._lead(part, candidates[0])
-                part.isr = tuple(n for n in part.isr if n in live)
+                part.shrink(tuple(n for n in part.isr if n in live), self.engine.now())
             else:
                 part.leader = -1
 
@@ -177,9 +185,17 @@ class KafkaCluster:
         for part in self.parts:
             others = tuple(n for n in part.isr if n in live)
             if others and process.node_id in part.isr:
-                part.isr = others
+                part.shrink(others, self.engine.now())
                 if part.leader == process.node_id:
                     self._lead(part, others[0])
+
+    def elect_preferred(self, names: set[str]) -> None:
+        """The first replica leads, where it is in sync and lives."""
+        for part in self.parts:
+            first = part.replicas[0]
+            entry = self.entries.get(first)
+            if part.name in names and first in part.isr and entry is not None and self._leads(entry.process):
+                self._lead(part, first)
 
     def process_of(self, node_id: int) -> KafkaProcess | None:
         entry = self.entries.get(node_id)
@@ -221,6 +237,7 @@ class KafkaCluster:
             if node_id not in part.isr and self._works(node_id):
                 self._write(part, node_id, self.has(part, part.leader))
                 part.isr = (*part.isr, node_id)
+                part.joined[node_id] = self.engine.now()
 
     # what clients see
 

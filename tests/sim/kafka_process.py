@@ -44,6 +44,8 @@ class KafkaProcess:
         self.holds_lock_since: float | None = None
         self.phase = Phase.STARTING
         self.suspended = False
+        self.suspended_at: float | None = None  # the last time
+        self.stopping_at: float | None = None
         self.session: Session | None = None
         self.registered_once = False
         self.served_once = False
@@ -83,7 +85,7 @@ class KafkaProcess:
 
     def suspend(self) -> None:
         if self.alive and not self.suspended:
-            self.suspended = True
+            self.suspended, self.suspended_at = True, self.engine.now()
             self.engine.say(self.host.name, f"Kafka {self.identity.pid} is suspended")
             if self.session is not None:
                 self.cluster.sessions.lose(self.session)
@@ -109,7 +111,7 @@ class KafkaProcess:
         if self.suspended:
             self._late.append(self.sigterm)
             return
-        self.phase = Phase.STOPPING
+        self.phase, self.stopping_at = Phase.STOPPING, self.engine.now()
         self.cluster.leave(self)
         self._then(self.engine.rng.uniform(0.5, 2.0), self._stopped)
 

@@ -1,5 +1,7 @@
 """In-memory `Coordination` and `Registrations` over the `ZooKeeper` and `KafkaCluster` models. Calls take no time.
 
+`Permits` and `Changes` of the same session are in `agreed`.
+
 They pass the contract suite. Latency, lost replies and late execution are added by `slow` and `readings`.
 """
 
@@ -11,7 +13,8 @@ from dataclasses import replace
 from bubuku.adapters.zookeeper import documents
 from bubuku.core.actions import Outcome, Result
 from bubuku.core.errors import RefusedError, UnavailableError
-from bubuku.core.model import Cluster, CoordinationView, Desired, Member, Mode, Registration, RegistrationView
+from bubuku.core.model import CoordinationView, Desired, Member, Mode, Registration, RegistrationView
+from tests.sim.agreed import MemoryChanges, MemoryPermits
 from tests.sim.events import Fenced
 from tests.sim.host import Host
 from tests.sim.kafka_cluster import Entry, KafkaCluster
@@ -29,6 +32,8 @@ class MemoryCoordination:
         self._session: Session | None = None
         self._last = CoordinationView(connected=False)
         self._started = False
+        self.permits = MemoryPermits(zookeeper, self._connected)
+        self.changes = MemoryChanges(zookeeper, self._connected)
 
     @property
     def session(self) -> Session | None:
@@ -77,19 +82,22 @@ class MemoryCoordination:
             owner = readable[node_id].instance if node_id in readable else "?"
         known = node_id is not None and ("desired", node_id) not in spoilt
         standing = zookeeper.members.get(node_id) if node_id is not None else None
-        marker = zookeeper.marker if ("marker",) not in spoilt else None
+        marker = zookeeper.root.marker if ("marker",) not in spoilt else None
         self._last = CoordinationView(
             connected=True,
             session_id=session.number,
             members=tuple(member for _, member in sorted(readable.items())),
             member_owner=owner,
             member_session=standing.session.number if standing is not None else None,
-            desired=zookeeper.desired.get(node_id) if known and node_id is not None else None,
+            desired=zookeeper.root.desired.get(node_id) if known and node_id is not None else None,
             desired_read=known,
             marker=marker[0] if marker is not None else None,
             marker_cluster_id=marker[1] if marker is not None else None,
             marker_read=("marker",) not in spoilt,
             predecessor_v1=zookeeper.v1_daemon,
+            permit=self.permits.read(),
+            maintenance=self.changes.maintenance(),
+            changes=self.changes.open(),
         )
         return self._last
 
@@ -117,7 +125,7 @@ class MemoryCoordination:
         if ("desired", node_id) in self._zookeeper.spoilt:
             return Outcome(Result.FAILED, now, now, f"desired/{node_id} cannot be read")
         self._zookeeper.writes += 1
-        self._zookeeper.desired[node_id] = Desired(dict(desired.dirs), desired.cluster_id)
+        self._zookeeper.root.desired[node_id] = Desired(dict(desired.dirs), desired.cluster_id)
         return Outcome(Result.DONE, now, now)
 
     def join_marker(self, cluster_id: str | None, deadline_seconds: float) -> Outcome:
@@ -127,10 +135,10 @@ class MemoryCoordination:
             return Outcome(Result.FAILED, now, now, "ZooKeeper does not answer")
         if ("marker",) in zookeeper.spoilt:
             return Outcome(Result.REFUSED, now, now, "the marker cannot be read")
-        created = zookeeper.marker is None
-        if zookeeper.marker is None:
-            zookeeper.marker = (f"root-{zookeeper.next_zxid()}", cluster_id)
-        marker, theirs = zookeeper.marker
+        created = zookeeper.root.marker is None
+        if zookeeper.root.marker is None:
+            zookeeper.root.marker = (f"root-{zookeeper.next_zxid()}", cluster_id)
+        marker, theirs = zookeeper.root.marker
         if theirs is not None and cluster_id is not None and theirs != cluster_id:
             return Outcome(Result.REFUSED, now, now, f"the marker is of Kafka cluster {theirs}, not {cluster_id}")
         return Outcome(Result.DONE, now, now, data={"marker": marker, "cluster_id": theirs, "created": created})
@@ -161,7 +169,7 @@ class MemoryRegistrations:
             self._raised.pop(node_id, None)
             if not self._cluster.zookeeper.up:
                 return Outcome(Result.UNKNOWN, now, now, "ZooKeeper does not answer")
-            fences = self._cluster.zookeeper.fences
+            fences = self._cluster.zookeeper.root.fences
             self._raised[node_id] = fences[node_id] = fences.get(node_id, 0) + 1
         return Outcome(Result.DONE, now, now)
 
@@ -178,7 +186,7 @@ class MemoryRegistrations:
         if zookeeper and None in (expected.czxid, expected.owner, expected.content):
             return Outcome(Result.REFUSED, now, now, "the expected registration has nothing to compare")
         standing = cluster.entries.get(expected.node_id)
-        version = self._raised.get(expected.node_id, cluster.zookeeper.fences.get(expected.node_id, 0))
+        version = self._raised.get(expected.node_id, cluster.zookeeper.root.fences.get(expected.node_id, 0))
         controls = cluster.controller_session is not None and cluster.controller_session.number == expected.owner
         if standing is None and controls:
             return self._depose_alone
@@ -199,7 +207,7 @@ class MemoryRegistrations:
         node_id = seen.registration.node_id
         standing = cluster.entries.get(node_id)
         if cluster.mode is Mode.ZOOKEEPER:
-            if cluster.zookeeper.fences.get(node_id, 0) != version:
+            if cluster.zookeeper.root.fences.get(node_id, 0) != version:
                 return Outcome(Result.REFUSED, now, now, "the fence was raised meanwhile")
             if standing is None:  # a delete by path: it takes whatever stands there
                 return Outcome(Result.REFUSED, now, now, "NoNodeError")
@@ -208,22 +216,3 @@ class MemoryRegistrations:
         cluster.fence(standing)
         cluster.emit(Fenced(standing.process, self._host))
         return Outcome(Result.DONE, now, now, "deleted")
-
-
-class MemoryKafka:
-    """Implements `ports.Kafka`."""
-
-    def __init__(self, cluster: KafkaCluster, host: Host) -> None:
-        self._cluster, self._host = cluster, host
-
-    def cluster(self, exclude: int | None, deadline_seconds: float) -> Cluster:
-        found = self._cluster.metadata(exclude)
-        if found is None:
-            raise UnavailableError("no broker answers")
-        return found
-
-    def answers(self, deadline_seconds: float) -> bool:
-        return any(p.answers and p.holds_lock_since is not None for p in self._host.processes)
-
-    def close(self) -> None:
-        """Nothing is open."""

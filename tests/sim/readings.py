@@ -93,6 +93,10 @@ class MemoryReadings:
             source.wanted = True
         self._daemon.wake()
 
+    def wake(self, *names: str) -> None:
+        for name in names:
+            self._sources[name].wanted = True
+
     def hurry(self, busy: bool) -> None:
         self._busy = busy
 

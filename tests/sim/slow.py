@@ -1,34 +1,50 @@
 """Slow actions with their fates: done, its reply lost, executed long after its caller gave up, never sent.
 
-A request that is on the wire outlives the daemon that sent it.
+A request that is on the wire outlives the daemon that sent it, and so does the helper that sends SIGTERM, which dies
+of its own timer.
 """
 
 from __future__ import annotations
 
+import signal as signals
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from bubuku.core.actions import (
     Action,
+    DropPermit,
+    ElectPreferred,
     Fence,
     FormatDirs,
     JoinMarker,
+    Judge,
     Outcome,
     RaiseFence,
     RecordDesired,
+    RestPermit,
     Result,
+    SendStop,
+    SettlePermit,
+    TakePermit,
+    WriteChange,
 )
+from bubuku.core.errors import UnavailableError
+from bubuku.core.guard import judge
 from bubuku.core.model import Mode
-from tests.sim.events import FenceAsked
+from bubuku.daemon.handlers import AFTERWARDS
+from tests.sim.agreed import Request
+from tests.sim.events import FenceAsked, Signalled
 
 if TYPE_CHECKING:
     from tests.sim.daemon import SimDaemon
 
 DEADLINE = 3.0
+EVIDENCE_DEADLINE = 5.0
+HELPER_SECONDS = 6.0  # a frozen one is thawed within
 # A request that was given up is executed at the latest so long after its deadline: a broker carries one to Kafka's
 # controllers for a minute, which is what an unknown outcome is waited for; one to ZooKeeper ends with its session.
 LONGEST_DELAY = {Mode.KRAFT: 55.0, Mode.ZOOKEEPER: 60.0}
-Request = Callable[[], Outcome]
+AGREED = (TakePermit, DropPermit, RestPermit, SettlePermit, WriteChange)  # compare-and-set, by `tests.sim.agreed`
 
 
 class MemorySlow:
@@ -52,6 +68,10 @@ class MemorySlow:
         self._outcomes[kind] = Outcome(Result.RUNNING, now)
         if isinstance(action, FormatDirs):
             self._after(0.5, lambda: self._done(kind, now, self._format(action)))
+        elif isinstance(action, SendStop):
+            self._run_helper(action, now)
+        elif isinstance(action, Judge):
+            self._after(self._latency(), lambda: self._judge(action, now))
         else:
             self._after(self._latency(), lambda: self._send(action, now))
         self._daemon.point()
@@ -81,6 +101,12 @@ class MemorySlow:
             return lambda: daemon.registrations.raise_fence(action.node_id, DEADLINE)
         if isinstance(action, RecordDesired):
             return lambda: daemon.coordination.record_desired(action.node_id, action.desired, DEADLINE)
+        if isinstance(action, WriteChange):
+            return daemon.coordination.changes.prepare(action.change)
+        if isinstance(action, TakePermit | DropPermit | RestPermit | SettlePermit):
+            return daemon.coordination.permits.prepare(action)
+        if isinstance(action, ElectPreferred):
+            return lambda: self._elect(action)
         assert isinstance(action, JoinMarker)
         return lambda: daemon.coordination.join_marker(action.cluster_id, DEADLINE)
 
@@ -100,17 +126,95 @@ class MemorySlow:
             engine.after(DEADLINE + engine.rng.uniform(-1.0, longest), self._executed_late(action, request))
             self._after(DEADLINE, lambda: self._unknown(kind, begun))
         elif fate == "reply lost":
-            engine.after(self._latency(), request)
+            reaches = self._reaches(action)
+            engine.after(self._latency(), lambda: request() if reaches() else None)
             self._after(DEADLINE, lambda: self._unknown(kind, begun))
         else:
-            self._deliver(kind, begun, request)
+            self._deliver(action, begun, request)
 
-    def _deliver(self, kind: type, begun: float, request: Request) -> None:
+    def _reaches(self, action: Action) -> Callable[[], bool]:
+        """Whether a compare-and-set that is sent now still has its session when it is there."""
+        session, zookeeper = self._daemon.coordination.session, self._daemon.world.zookeeper
+
+        def reaches() -> bool:
+            lost = session is None or session.expired or not zookeeper.up
+            return not (lost and isinstance(action, AGREED))
+
+        return reaches
+
+    def _deliver(self, action: Action, begun: float, request: Request) -> None:
+        reaches = self._reaches(action)
+
         def execute() -> None:
+            if not reaches():
+                self._after(DEADLINE, lambda: self._unknown(type(action), begun))
+                return
             outcome = request()
-            self._after(self._latency(), lambda: self._done(kind, begun, outcome))
+            if outcome is None:  # another version stands by now
+                self._after(self._latency(), lambda: self._send(action, begun))
+            else:
+                self._after(self._latency(), lambda: self._done(type(action), begun, outcome))
 
         self._daemon.engine.after(self._latency(), execute)
+
+    def _judge(self, action: Judge, begun: float) -> None:
+        """What is seen is seen now; the verdict is there a moment later, or seconds."""
+        engine, node_id = self._daemon.engine, action.node_id
+        fate = self._daemon.world.fates(engine.rng)
+        stopping = frozenset({node_id})
+        try:
+            if fate in ("not sent", "reply lost"):
+                raise UnavailableError("no Kafka broker answers in time")
+            evidence = self._daemon.kafka.evidence(stopping, action.permitted, self._daemon.cluster_id(), 0.0)
+        except UnavailableError as error:
+            failed = Outcome(Result.FAILED, begun, detail=str(error))
+            self._after(EVIDENCE_DEADLINE, lambda: self._done(Judge, begun, failed))
+            return
+        verdict = judge(stopping, evidence, action.accept_unavailable)
+        in_sync = tuple(f"{p.topic}-{p.partition}" for p in evidence.partitions if node_id in p.isr)
+        data = {"verdict": verdict, "in_sync": in_sync, "version": action.version}
+        takes = engine.rng.uniform(0.5, EVIDENCE_DEADLINE) if fate == "late" else engine.rng.uniform(0.02, 0.3)
+        self._after(takes, lambda: self._done(Judge, begun, Outcome(Result.DONE, begun, data=data)))
+
+    def _elect(self, action: ElectPreferred) -> Outcome:
+        now = self._daemon.engine.now()
+        try:
+            self._daemon.kafka.elect_preferred(action.partitions, DEADLINE)
+        except UnavailableError as error:
+            return Outcome(Result.FAILED, now, detail=str(error))
+        return Outcome(Result.DONE, now)
+
+    def _run_helper(self, action: SendStop, begun: float) -> None:
+        """A process of its own: it outlives its daemon, but not its host."""
+        daemon, engine, host = self._daemon, self._daemon.engine, self._daemon.host
+        fate, boot = daemon.world.fates(engine.rng), host.boot
+
+        def fire() -> None:
+            outcome = Outcome(Result.REFUSED, begun, detail="too late: the verdict is too old")
+            if host.up and host.boot == boot and engine.now() < action.deadline:
+                outcome = self._sigterm(action, begun)
+            if fate == "reply lost":  # something killed the helper
+                outcome = Outcome(Result.UNKNOWN, begun, detail="the helper that stops Kafka ended with status -9")
+            self._after(self._latency(), lambda: self._done(SendStop, begun, outcome))
+
+        if fate == "not sent":
+            failed = Outcome(Result.FAILED, begun, detail="the helper that stops Kafka cannot be started")
+            self._after(self._latency(), lambda: self._done(SendStop, begun, failed))
+        elif fate == "late":
+            engine.after(engine.rng.uniform(0.1, HELPER_SECONDS), fire)
+        else:
+            engine.after(self._latency(), fire)
+
+    def _sigterm(self, action: SendStop, begun: float) -> Outcome:
+        host, cluster = self._daemon.host, self._daemon.world.cluster
+        process = next((p for p in host.processes if p.identity == action.identity), None)
+        if process is None:
+            return Outcome(Result.REFUSED, begun, detail=f"process {action.identity.pid} is gone")
+        daemon = self._daemon
+        daemon.engine.say(host.name, f"SIGTERM to Kafka {process.identity.pid}")
+        cluster.emit(Signalled(host, process, signals.SIGTERM, False, permitted=True))
+        process.sigterm()
+        return Outcome(Result.DONE, begun, data={"process": action.identity})
 
     def _executed_late(self, action: Action, request: Request) -> Callable[[], None]:
         """ZooKeeper drops what comes from a session that has ended; a Kafka controller does not."""
@@ -118,7 +222,9 @@ class MemorySlow:
         session = daemon.coordination.session
 
         def execute() -> None:
-            kafkas = isinstance(action, Fence) and daemon.world.mode is Mode.KRAFT
+            kafkas = isinstance(action, ElectPreferred) or (
+                isinstance(action, Fence) and daemon.world.mode is Mode.KRAFT
+            )
             if not kafkas and (session is None or session.expired or not daemon.world.zookeeper.up):
                 return
             if kafkas and not daemon.world.cluster.sessions.up:
@@ -130,7 +236,7 @@ class MemorySlow:
 
     def _server_up(self, action: Action) -> bool:
         world = self._daemon.world
-        return world.cluster.sessions.up if isinstance(action, Fence) else world.zookeeper.up
+        return world.cluster.sessions.up if isinstance(action, Fence | ElectPreferred) else world.zookeeper.up
 
     def _unknown(self, kind: type, begun: float) -> None:
         self._done(kind, begun, Outcome(Result.UNKNOWN, begun, detail="no reply in time; it may still happen"))
@@ -138,4 +244,6 @@ class MemorySlow:
     def _done(self, kind: type, begun: float, outcome: Outcome) -> None:
         ended = self._daemon.engine.now()
         self._outcomes[kind] = Outcome(outcome.result, begun, ended, outcome.detail, outcome.data)
+        if kind in AGREED or kind is ElectPreferred:
+            self._daemon.readings.wake(*AFTERWARDS[kind])
         self._daemon.wake()

@@ -6,9 +6,10 @@ Expiry stands still while the server is down, and starts anew when it is back, a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bubuku.core.model import Desired, Member
+from bubuku.core.shared import Change, Entry, Maintenance, Permit
 from tests.sim.engine import Engine
 
 
@@ -82,6 +83,23 @@ class MemberNode:
     member: Member
 
 
+@dataclass(eq=False)
+class Root:
+    """The persistent nodes below bubuku's root. A version of -1: there is no such node."""
+
+    desired: dict[int, Desired] = field(default_factory=dict)
+    fences: dict[int, int] = field(default_factory=dict)
+    marker: tuple[str, str | None] | None = None
+    permit: Permit = field(default_factory=lambda: Permit(-1))
+    maintenance: Maintenance = field(default_factory=lambda: Maintenance(-1))
+    changes: dict[int, Change] = field(default_factory=dict)  # by sequence, the open ones
+    history: dict[int, Change] = field(default_factory=dict)
+    sequences: int = 0  # given so far
+
+
+PermitListener = Callable[[int, Entry | None, Entry | None], None]  # node id, its entry before, and now
+
+
 class ZooKeeper:
     """bubuku's part of ZooKeeper, and the sessions. Kafka's znodes are in `kafka_cluster`, which shares these."""
 
@@ -89,14 +107,13 @@ class ZooKeeper:
         self.engine = engine
         self.sessions = Sessions(engine)
         self.members: dict[int, MemberNode] = {}
-        self.desired: dict[int, Desired] = {}
-        self.fences: dict[int, int] = {}
-        self.marker: tuple[str, str | None] | None = None
+        self.root = Root()
+        self.permit_listeners: list[PermitListener] = []
         self.zxid = 100
         self.v1_daemon = False
         self.writes = 0
         self.spoilt: set[tuple[str | int, ...]] = set()  # documents that cannot be read, by their path
-        self._stored: tuple[dict[int, Desired], dict[int, int], tuple[str, str | None] | None] | None = None
+        self._stored: Root | None = None
 
     @property
     def up(self) -> bool:
@@ -120,18 +137,27 @@ class ZooKeeper:
         if self._stored is None:
             self.engine.say("zookeeper", "bubuku's root is wiped")
             self.spoilt.clear()
-            self._stored = (self.desired, self.fences, self.marker)
-            self.desired, self.fences, self.marker = {}, {}, None
+            self._stored, self.root = self.root, Root()
             for node in list(self.members.values()):
                 self.sessions.end(node.session)
 
     def known_desired(self, node_id: int) -> Desired | None:
         """What is on record, also while the root is wiped."""
-        stored = self._stored[0] if self._stored is not None else {}
-        return self.desired.get(node_id) or stored.get(node_id)
+        stored = self._stored.desired if self._stored is not None else {}
+        return self.root.desired.get(node_id) or stored.get(node_id)
+
+    def true_permit(self) -> Permit:
+        """As it is, or was before the root was wiped."""
+        return self._stored.permit if self._stored is not None else self.root.permit
+
+    def write_permit(self, permit: Permit) -> None:
+        before, self.root.permit = self.root.permit.entries, permit
+        for node_id in sorted(before.keys() | permit.entries.keys()):
+            if before.get(node_id) != permit.entries.get(node_id):
+                for listener in self.permit_listeners:
+                    listener(node_id, before.get(node_id), permit.entries.get(node_id))
 
     def restore(self) -> None:
         if self._stored is not None:
             self.engine.say("zookeeper", "bubuku's root is restored")
-            self.desired, self.fences, self.marker = self._stored
-            self._stored = None
+            self.root, self._stored = self._stored, None

@@ -7,8 +7,11 @@ virtual time, who, state · reason · sentence → actions.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
+from bubuku.core.errors import BubukuError
+from bubuku.operations import Operations, Request
 from tests.sim.checkers import CHECKERS
 from tests.sim.host import Host
 from tests.sim.world import Shape, World
@@ -61,6 +64,38 @@ class Story:
         process = self.world.kafka(self.host(number))
         assert process is not None, f"no Kafka runs on host {number}\n{self.transcript()}"
         process.kill()
+
+    def asks(self, kind: str, *nodes: int, accept_unavailable: bool = False) -> None:
+        """An operator asks the first host's daemon for a change; a refusal is told."""
+        request = Request(kind, nodes, "operator", None, accept_unavailable)
+        self._told(f"asks for a {kind} of {', '.join(map(str, nodes))}", lambda o: o.submit(request))
+
+    def cancels(self, sequence: int) -> None:
+        self._told(f"cancels change {sequence}", lambda o: o.cancel(sequence))
+
+    def maintenance(self, on: bool) -> None:
+        what = f"switches maintenance {'on' if on else 'off'}"
+        self._told(what, lambda o: o.set_maintenance(on, "operator", None, None))
+
+    def _told(self, what: str, ask: Callable[[Operations], object]) -> None:
+        daemon = self.world.daemons[self.host(1)]
+        assert daemon is not None
+        self.engine.say("operator", what)
+        try:
+            ask(daemon.operations)
+        except BubukuError as error:
+            self.engine.say("operator", f"is told: {error}")
+
+    def passes_until_down(self, number: int) -> None:
+        host = self.host(number)
+        self.engine.run_until(self.engine.now() + 60.0, lambda: not host.processes)
+        assert not host.processes, f"Kafka on host {number} still runs\n{self.transcript()}"
+
+    def until_changes_end(self, deadline_seconds: float = 400.0) -> None:
+        root = self.world.zookeeper.root
+        self.engine.run_until(self.engine.now() + deadline_seconds, lambda: not root.changes)
+        assert not root.changes, f"a change is open after {deadline_seconds:.0f} s\n{self.transcript()}"
+        self.passes(3.0)
 
     def transcript(self) -> str:
         return self.engine.transcript()

@@ -337,6 +337,82 @@ def graceful_terminate() -> Story:
     return story
 
 
+def restart_of_a_broker() -> Story:
+    """Under the permit; its leaders come back to it."""
+    story = Story().settled()
+    story.asks("restart", 2)
+    story.until_changes_end()
+    return story
+
+
+def three_restarts_at_once() -> Story:
+    """One after the other."""
+    story = Story(mode=Mode.KRAFT).settled()
+    story.asks("restart", 1, 2, 3)
+    story.until_changes_end()
+    return story
+
+
+def restart_cancelled_between_stop_and_start() -> Story:
+    """It is started again all the same."""
+    story = Story().settled()
+    story.asks("restart", 2)
+    story.passes_until_down(2)
+    story.cancels(0)
+    story.until_changes_end()
+    story.until_all_serve()
+    return story
+
+
+def stop_and_start() -> Story:
+    """Stopped on purpose it stays down, also under the next daemon, and holds back what its absence makes unsafe."""
+    story = Story().settled()
+    story.asks("stop", 2)
+    story.passes_until_down(2)
+    daemon = story.world.daemons[story.host(2)]
+    assert daemon is not None
+    daemon.die()
+    story.passes(30)
+    story.asks("restart", 3)
+    story.passes(20)
+    story.asks("start", 2)
+    story.until_changes_end()
+    return story
+
+
+def restart_refused_below_min_isr() -> Story:
+    """At once, where somebody asks for it; while it is queued, until it is safe."""
+    story = Story().settled()
+    host = story.host(3)
+    story.world.host_down(host)
+    story.passes(30)
+    story.asks("restart", 2)
+    story.world.host_up(host)
+    story.until_all_serve()
+    story.asks("restart", 1, 2)
+    story.passes_until_down(1)
+    story.world.host_down(host)
+    story.passes(60)
+    story.world.host_up(host)
+    story.until_changes_end()
+    return story
+
+
+def maintenance() -> Story:
+    """Nothing new is stopped or started; what was being restarted comes back."""
+    story = Story().settled()
+    story.asks("restart", 1, 2)
+    story.passes_until_down(1)
+    story.maintenance(on=True)
+    story.passes(30)
+    story.kill_kafka(3)
+    story.passes(20)
+    story.maintenance(on=False)
+    story.until_changes_end()
+    story.until_all_serve()
+    return story
+
+
 STORIES: tuple[Callable[[], Story], ...] = (
     first_start,
     first_start_in_kraft,
@@ -367,6 +443,12 @@ STORIES: tuple[Callable[[], Story], ...] = (
     killed_in_mid_recovery,
     wiped_zookeeper_held,
     graceful_terminate,
+    restart_of_a_broker,
+    three_restarts_at_once,
+    restart_cancelled_between_stop_and_start,
+    stop_and_start,
+    restart_refused_below_min_isr,
+    maintenance,
 )
 
 

@@ -104,6 +104,13 @@ class TestDocuments:
         assert documents.worth_writing(MEMBER, replace(MEMBER, disk_used_bytes=None))
         assert documents.worth_writing(MEMBER, replace(MEMBER, state="frozen"))
 
+    def test_a_cancelled_change_keeps_what_this_version_does_not_know(self) -> None:
+        before = json.dumps({"uuid": "u", "state": "queued", "schema": 9, "invented": [1]}).encode()
+        asked = documents.cancelled_document(before)
+        assert asked is not None
+        assert json.loads(asked) == json.loads(before) | {"cancel": True}
+        assert documents.cancelled_document(b"[") is None
+
 
 class TestSettings:
     def test_secrets_do_not_show(self) -> None:

@@ -72,13 +72,14 @@ class ZooKeeperChanges:
         for _ in range(TRIES):
             node = self._nodes.get(path, until)
             change = None if node is None else documents.parse_change(sequence, node.data, node.version)
-            if change is None:
+            body = None if node is None else documents.cancelled_document(node.data)
+            if change is None or body is None:
                 raise UsageError(f"there is no open change {sequence}; see: bubuku-cli changes list")
             if change.schema > documents.SCHEMA:
                 raise RefusedError(f"change {sequence} was written by a newer bubuku: ask a daemon of that version")
             asked = replace(change, cancel=True)
             try:
-                self._nodes.write(path, documents.change_document(asked), change.version, until)
+                self._nodes.write(path, body, change.version, until)
             except CONFLICTS:
                 continue
             return asked

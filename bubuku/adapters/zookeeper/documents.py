@@ -158,6 +158,12 @@ def change_document(change: Change) -> bytes:
     return encode(fields)
 
 
+def cancelled_document(data: bytes) -> bytes | None:
+    """The change's document with the wish to end it; all else stays as it is, also what this version does not know."""
+    found = decode(data)
+    return None if found is None else json.dumps(found | {"cancel": True}, sort_keys=True).encode("utf-8")
+
+
 def parse_change(sequence: int, data: bytes, version: int) -> Change | None:
     """None where it is not a change's document."""
     found = decode(data)

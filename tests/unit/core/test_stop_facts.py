@@ -179,7 +179,7 @@ def test_a_no_lasts_five_seconds_and_so_does_a_verdict_that_could_not_be_had() -
     assert verdict(serving(outcomes=judged(NO, age=5.0))) is Verdict.NONE
     failed = {Judge: Outcome(Result.FAILED, NOW - 4.9, NOW - 4, "no broker answers")}
     assert verdict(serving(outcomes=failed)) is Verdict.NO
-    assert stop_facts.judged(serving(outcomes=failed), agreed().permit)[1] == "no broker answers"
+    assert stop_facts.judged(NOTED, serving(outcomes=failed), agreed().permit)[1] == "no broker answers"
 
 
 def test_a_verdict_that_is_being_made_is_none() -> None:

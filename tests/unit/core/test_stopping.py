@@ -1,4 +1,4 @@
-"""A deliberate stop through whole decisions: what each move does, in which order, and what its document says."""
+"""The deliberate stop of our own broker, drawn from observations: what is judged, asked, written, and left alone."""
 
 from __future__ import annotations
 
@@ -7,462 +7,154 @@ from typing import Any
 
 import pytest
 
-from bubuku.core.actions import (
-    Action,
-    DropPermit,
-    ElectPreferred,
-    Judge,
-    KillStuck,
-    Remember,
-    RestPermit,
-    Result,
-    SendStop,
-    SettlePermit,
-    StartBroker,
-    TakePermit,
-    WriteChange,
-)
-from bubuku.core.decide import check, decide
-from bubuku.core.errors import InvariantError
+from bubuku.core import permit, stop_facts
+from bubuku.core.actions import Action, Judge, Outcome, Result, SettlePermit, TakePermit, WriteChange
+from bubuku.core.decide import decide
+from bubuku.core.guard import Blocked, Objection, Verdict
 from bubuku.core.memory import Memory
-from bubuku.core.model import BrokerState, CoordinationView, ProcessView, Record, RegistrationView
-from bubuku.core.observation import Decision, Observation
-from bubuku.core.reasons import Reason
-from bubuku.core.shared import Change, ChangeState, Finished, Stop
+from bubuku.core.model import LogView
+from bubuku.core.observation import Observation
+from bubuku.core.shared import Change, ChangeState, Entry, Maintenance, Permit, Stop
 from tests.support.observations import (
-    ENDED,
+    INSTANCE,
     NOW,
     OTHER,
     POLICY,
     PROCESS,
-    after_end,
-    cluster,
-    counted,
-    ended,
-    log_dir,
-    partition,
-    raised,
+    meeting,
     ran,
     read,
+    record,
+    running,
     watching,
 )
-from tests.support.stops import (
-    NO,
-    OFF,
-    ON,
-    TOKEN,
-    UUID,
-    VERSION,
-    agreed,
-    change,
-    done,
-    entry,
-    intended,
-    judged,
-    noted,
-    sent,
-    serving,
-    stop,
-    taken,
+
+CHANGE = Change(
+    0, "uuid-0", "restart", 1, ChangeState.RUNNING, "op", 0.0, owner=INSTANCE, epoch=1, phase="waiting", version=1
 )
-
-S, C = BrokerState, ChangeState
-NOTED = watching(noted=TOKEN)
-WRITES = (TakePermit, DropPermit, RestPermit, SettlePermit, SendStop)
-
-
-def acts(decision: Decision, *kinds: type) -> list[Any]:
-    return [action for action in decision.actions if isinstance(action, kinds)]
+TOKEN = f"{INSTANCE}:uuid-0"
+KNOWN = Permit(4)
+YES, NO = Verdict((1,), ()), Verdict((1,), (Blocked("t", 0, Objection.BELOW_MIN_ISR, (2,), 2),))
 
 
-def decided(obs: Observation, memory: Memory = NOTED) -> Decision:
-    return decide(POLICY, memory, obs)[1]
+def asked(change: Change = CHANGE, known: Permit = KNOWN, **changes: Any) -> Observation:
+    """Our broker serves, and somebody wants it restarted."""
+    found = meeting(permit=known, maintenance=Maintenance(0), changes=(change,))
+    return running(**{"coordination": read(found), **changes})
 
 
-def saved(decision: Decision) -> Record | None:
-    return next((a.record for a in decision.actions if isinstance(a, Remember)), None)
+def said(verdict: Verdict, begun: float = NOW - 0.5) -> Outcome:
+    return Outcome(Result.DONE, begun, begun + 0.1, data={"verdict": verdict, "in_sync": ("t-0",), "version": 4})
 
 
-def noted_stop(decision: Decision) -> Stop | None:
-    record = saved(decision)
-    assert record is not None, f"nothing was written down: {decision.actions}"
-    return record.stop
+def acts(obs: Observation, memory: Memory | None = None) -> list[Action]:
+    return list(decide(POLICY, memory if memory is not None else watching(), obs)[1].actions)
 
 
-# the order, one cycle after the other
+def written(actions: list[Action]) -> list[tuple[str, str]]:
+    return [(a.change.phase, a.change.sentence) for a in actions if isinstance(a, WriteChange)]
 
 
-def test_first_the_verdict_over_the_permit_as_it_is() -> None:
-    others = {2: entry(token="of 2", working=False)}
-    decision = decided(serving(agreed(others=others)), watching())
-    assert acts(decision, Judge) == [Judge(1, frozenset({2}), VERSION, accept_unavailable=False)]
-    assert not acts(decision, Remember, *WRITES)
+def kinds(actions: list[Action]) -> list[type]:
+    return [type(action) for action in actions if not isinstance(action, WriteChange)]
 
 
-def test_then_the_token_is_noted_and_nothing_is_sent_yet() -> None:
-    memory, decision = decide(POLICY, watching(), serving(outcomes=judged()))
-    assert noted_stop(decision) == stop()
-    assert memory.noted == TOKEN
-    assert not acts(decision, *WRITES)
+def test_the_verdict_comes_first() -> None:
+    assert kinds(acts(asked())) == [Judge]
 
 
-def test_then_the_permit_is_taken_over_exactly_what_was_read() -> None:
-    decision = decided(serving(agreed(maintenance=replace(OFF, version=9)), noted(), outcomes=judged()))
-    (take,) = acts(decision, *WRITES)
-    assert take == TakePermit(1, replace(entry(), since_epoch=0.0), VERSION, 9)
+# a broker that starts, or recovers its logs, is left alone: SIGTERM would undo that, or be forgotten
 
-
-def test_then_the_intent_with_the_isrs_goes_to_disk_and_nothing_is_sent_in_that_cycle() -> None:
-    obs = serving(agreed(ours=entry(), version=VERSION + 1), noted(), outcomes={**judged(), **taken()})
-    decision = decided(obs)
-    record = saved(decision)
-    assert record is not None
-    assert record.stop == intended()
-    assert record.stop_intent
-    assert not acts(decision, *WRITES)
-
-
-def test_then_sigterm_not_after_three_seconds_from_the_evidence() -> None:
-    record = noted(intended(), stop_intent=True)
-    decision = decided(serving(agreed(ours=entry(), version=VERSION + 1), record, outcomes={**judged(), **taken()}))
-    assert acts(decision, *WRITES) == [SendStop(PROCESS, NOW - 0.5 + 3.0)]
-    assert decision.state is S.STOPPING
-
-
-def test_once_it_is_down_it_is_started_again_also_in_maintenance_and_without_a_change() -> None:
-    view = agreed(ours=entry(), maintenance=ON, changes=())
-    record = noted(intended(), stop_intent=True)
-    clean = (log_dir(clean=True),)
-    obs = after_end(ended(code=143), record=record, coordination=read(view), outcomes=raised(), log_dirs=read(clean))
-    decision = decided(obs, counted(obs, noted=TOKEN, raise_sent_at=NOW - 0.5, election_since=NOW - 1))
-    (start,) = acts(decision, StartBroker)
-    assert start.reason is Reason.RESTARTED
-    assert not acts(decision, *WRITES)
-
-
-BACK = noted(intended(process=OTHER))
-IN_SYNC = read(cluster(partition(2, (1, 2, 3))))
-
-
-def test_back_for_long_its_leaders_are_elected_and_then_the_entry_goes() -> None:
-    memory = watching(noted=TOKEN, back_since=NOW - POLICY.stability)
-    obs = serving(agreed(ours=entry()), BACK, cluster=read(cluster(partition(2, (1, 2, 3), (1, 2, 3)))))
-    decision = decided(obs, memory)
-    assert acts(decision, ElectPreferred) == [ElectPreferred(TOKEN, (("t", 0),))]
-    assert not acts(decision, DropPermit)
-    elected = replace(obs, outcomes={ElectPreferred: done(NOW)})
-    assert acts(decided(elected, memory), *WRITES) == [DropPermit(1, TOKEN)]
-
-
-def test_the_entry_stays_while_one_partition_is_behind() -> None:
-    memory = watching(noted=TOKEN, back_since=NOW - 60)
-    behind = read(cluster(partition(2, (2, 3))))
-    outcomes = {ElectPreferred: done(NOW - 1)}
-    decision = decided(serving(agreed(ours=entry()), BACK, cluster=behind, outcomes=outcomes), memory)
-    assert not acts(decision, *WRITES)
-    assert decision.progress_of_stop is not None
-    assert decision.progress_of_stop.sentence == "it is not in sync yet for t-0"
-
-
-def test_at_last_the_stop_is_forgotten_and_its_change_is_finished() -> None:
-    memory = watching(noted=TOKEN, back_since=NOW - 60)
-    obs = serving(agreed(version=VERSION + 2), BACK, cluster=IN_SYNC, outcomes={ElectPreferred: done(NOW - 1)})
-    record = saved(decided(obs, memory))
-    assert record is not None
-    assert record.stop is None
-    assert record.finished == Finished(UUID, True, "broker 1 serves again, in all its in-sync replica sets")
-    (write,) = acts(decided(replace(obs, record=record), memory), WriteChange)
-    assert (write.change.state, write.change.sentence) == (C.DONE, record.finished.sentence)
-    assert not acts(decided(replace(obs, record=record), memory), Judge, Remember)
-
-
-# what is not done
-
-
-def test_the_guards_no_takes_nothing_and_gives_an_entry_back() -> None:
-    decision = decided(serving(outcomes=judged(NO)))
-    assert not acts(decision, Remember, *WRITES)
-    assert decision.progress_of_stop is not None
-    assert "t-0: 1 in-sync replica would be left" in decision.progress_of_stop.sentence
-    assert acts(decided(serving(agreed(ours=entry()), noted(), outcomes=judged(NO))), *WRITES) == [DropPermit(1, TOKEN)]
-
-
-def test_one_at_a_time() -> None:
-    decision = decided(serving(agreed(others={2: entry(token="of 2")}), outcomes=judged()))
-    assert not acts(decision, Judge, Remember, *WRITES)
-    assert decision.progress_of_stop is not None
-    assert decision.progress_of_stop.sentence == "waits for broker 2, which is in work"
-
-
-def test_in_maintenance_nothing_is_taken_and_an_entry_is_given_back() -> None:
-    assert not acts(decided(serving(agreed(maintenance=ON), outcomes=judged())), Remember, *WRITES)
-    obs = serving(agreed(ours=entry(), maintenance=ON), noted(), outcomes=judged())
-    assert acts(decided(obs), *WRITES) == [DropPermit(1, TOKEN)]
-
-
-def test_a_cancelled_change_gives_its_entry_back_until_the_intent_and_is_finished_after_it() -> None:
-    asked = change(cancel=True)
-    before = decided(serving(agreed(asked, ours=entry()), noted(), outcomes=judged()))
-    assert acts(before, *WRITES) == [DropPermit(1, TOKEN)]
-    after = decided(serving(agreed(asked, ours=entry()), noted(intended(), stop_intent=True), outcomes=judged()))
-    assert [type(action) for action in acts(after, *WRITES)] == [SendStop]
-
-
-@pytest.mark.parametrize("ours", [entry(), None], ids=["with an entry", "without"])
-def test_an_unknown_outcome_is_settled_before_anything_rests_on_the_permit(ours: Any) -> None:
-    outcomes = {**judged(), TakePermit: done(result=Result.UNKNOWN)}
-    assert acts(decided(serving(agreed(ours=ours), noted(), outcomes=outcomes)), *WRITES, Judge) == [SettlePermit()]
-
-
-def test_a_daemon_that_finds_a_stop_settles_it_first_and_does_not_repeat_that() -> None:
-    record = noted(intended(), stop_intent=True)
-    obs = serving(agreed(ours=entry()), record, outcomes=judged())
-    assert acts(decided(obs, watching()), *WRITES, Judge) == [SettlePermit()]
-    under_way = replace(obs, outcomes={**judged(), SettlePermit: done(result=Result.RUNNING)})
-    assert not acts(decided(under_way, watching()), *WRITES, Judge)
+STARTING = Memory(process=PROCESS, watched_since=NOW - 5, progress_at=NOW)
 
 
 @pytest.mark.parametrize(
-    "changes", [{"marker": "another root"}, {"member_owner": "another daemon"}, {"predecessor_v1": True}], ids=str
-)
-def test_nothing_is_written_into_a_meeting_place_that_is_not_ours(changes: dict[str, Any]) -> None:
-    obs = serving(agreed(change(state=C.QUEUED, owner=None), ours=entry(), **changes), noted(), outcomes=judged())
-    assert not acts(decided(obs, watching()), WriteChange, *WRITES)
-
-
-def test_nor_by_a_stop_that_cannot_wait() -> None:
-    record = noted(intended(in_sync=None), stop_intent=True)
-    ours, foreign = serving(agreed(), record, terminate=True), agreed(marker="another root")
-    assert acts(decided(ours), TakePermit)
-    assert not acts(decided(replace(ours, coordination=read(foreign))), *WRITES)
-
-
-def test_the_next_daemon_asks_the_guard_again_before_it_finishes_a_stop() -> None:
-    record = noted(intended(), stop_intent=True)
-    settled = {SettlePermit: done(version=VERSION)}
-    obs = serving(agreed(ours=entry()), record, outcomes=settled)
-    assert [type(a) for a in acts(decided(obs, watching()), Judge, *WRITES)] == [Judge]
-    assert not acts(decided(replace(obs, outcomes={**settled, **judged(NO)}), watching()), Judge, *WRITES)
-    (send,) = acts(decided(replace(obs, outcomes={**settled, **judged()}), watching()), Judge, *WRITES)
-    assert isinstance(send, SendStop)
-
-
-def test_an_entry_without_a_record_is_taken_as_a_stop_that_was_sent_and_is_settled_first() -> None:
-    obs = serving(agreed(changes=(), ours=entry()), outcomes=judged())
-    memory, decision = decide(POLICY, watching(), obs)
-    record = saved(decision)
-    assert record is not None
-    assert record.stop == stop(intended=True, process=PROCESS, in_sync=None)
-    assert not acts(decision, *WRITES)
-    after = replace(obs, record=record)
-    assert acts(decide(POLICY, memory, after)[1], *WRITES) == [SettlePermit()]
-
-
-def test_an_adopted_entry_that_rests_means_that_it_stays_down() -> None:
-    obs = after_end(coordination=read(agreed(changes=(), ours=entry(working=False))), record=ran())
-    adopted = noted_stop(decided(obs, counted(obs)))
-    assert adopted is not None
-    assert (adopted.stay_down, adopted.process) == (True, None)
-
-
-def test_an_entry_that_was_released_before_sigterm_ends_its_change_as_failed() -> None:
-    obs = serving(agreed(), noted(intended(), stop_intent=True), outcomes={})
-    record = saved(decided(obs))
-    assert record is not None
-    assert record.stop is None
-    assert record.finished is not None
-    assert not record.finished.done
-    (write,) = acts(decided(replace(obs, record=record)), WriteChange)
-    assert write.change.state is C.FAILED
-
-
-def test_the_record_is_saved_before_a_start_of_the_same_cycle() -> None:
-    """Else what the start wrote down, the new process, would be undone by it."""
-    view = agreed(changes=(), ours=entry())
-    obs = after_end(coordination=read(view), record=ran(registration=None), outcomes=raised())
-    memory = counted(obs, raise_sent_at=NOW - 0.5, election_since=NOW - 1)
-    decision = decided(obs, memory)
-    kinds = [type(action) for action in decision.actions]
-    assert StartBroker in kinds
-    assert kinds[0] is Remember
-    assert kinds.count(Remember) == 1
-
-
-def test_an_end_of_the_broker_that_came_back_is_told_as_such() -> None:
-    """And not as the end that was asked for, which was that of the process before it."""
-    record = noted(intended(process=OTHER), registration=None)
-    obs = after_end(record=record, coordination=read(agreed(ours=entry())), outcomes=raised())
-    decision = decided(obs, counted(obs, noted=TOKEN, raise_sent_at=NOW - 0.5, election_since=NOW - 1))
-    (start,) = acts(decision, StartBroker)
-    assert start.reason is Reason.PROCESS_DIED
-    assert start.sentence == "Kafka (pid 41) ended with exit code 1: starting it again"
-
-
-# stopped on purpose
-
-
-def down(ours: Any, **changes: Any) -> Observation:
-    record = noted(intended(stay_down=True), stop_intent=True)
-    asked = changes.pop("asked", change(kind="stop"))
-    usual = {"record": record, "coordination": read(agreed(asked, ours=ours)), "outcomes": raised()}
-    return after_end(ended(code=143), **{**usual, **changes})
-
-
-def at_rest(obs: Observation) -> Memory:
-    return counted(obs, noted=TOKEN, raise_sent_at=NOW - 0.5, election_since=NOW - 1)
-
-
-def test_stopped_on_purpose_it_stays_down_and_its_entry_holds_up_nobody() -> None:
-    obs = down(entry())
-    decision = decided(obs, at_rest(obs))
-    assert (decision.state, decision.reason) == (S.NOT_RUNNING, Reason.STOPPED_ON_PURPOSE)
-    assert not acts(decision, StartBroker)
-    assert acts(decision, *WRITES) == [RestPermit(1, TOKEN)]
-    assert not [w for w in acts(decision, WriteChange) if not w.change.state.is_open], "not before its entry rests"
-
-
-def test_then_its_change_is_done() -> None:
-    obs = down(entry(working=False))
-    decision = decided(obs, at_rest(obs))
-    assert not acts(decision, *WRITES)
-    (write,) = acts(decision, WriteChange)
-    assert (write.change.state, write.change.sentence) == (C.DONE, "broker 1 is stopped, and stays so")
-
-
-@pytest.mark.parametrize(
-    "asked",
+    ("memory", "on_record", "allowed"),
     [
-        change(uuid="change-2", kind="start"),
-        change(kind="stop", cancel=True),
+        (STARTING, record(process=PROCESS), False),
+        (
+            replace(STARTING, registered_once=True),
+            record(process=PROCESS),
+            False,
+        ),  # its predecessor may be
+        (replace(STARTING, answered_at=NOW - 1), record(process=PROCESS), True),
+        (STARTING, ran(), True),  # a new daemon: this very process had registered
+        (STARTING, ran(process=OTHER), False),
     ],
-    ids=["start", "cancelled"],
+    ids=["starts", "is listed", "answered", "registered, says the record", "another one registered"],
 )
-def test_it_is_started_when_somebody_asks_for_it_or_takes_the_stop_back(asked: Change) -> None:
-    obs = down(entry(working=False), asked=asked)
-    again = noted_stop(decided(obs, at_rest(obs)))
-    assert again is not None
-    assert (again.stay_down, again.change, again.token) == (False, asked.uuid, TOKEN)
-    next_cycle = replace(obs, record=replace(obs.record, stop=again))
-    assert acts(decided(next_cycle, at_rest(obs)), StartBroker)
+def test_who_never_came_up_is_not_stopped(memory: Memory, on_record: Any, allowed: bool) -> None:
+    obs = asked(record=on_record, answers=read(False), outcomes={Judge: said(YES)})
+    verdict, sentence = stop_facts.judged(memory, obs, KNOWN)
+    assert (verdict is permit.Verdict.YES) is allowed
+    assert ("Kafka is starting" in sentence) is not allowed
 
 
-def test_a_restart_of_a_broker_that_is_stopped_on_purpose_fails_with_what_to_do() -> None:
-    obs = down(entry(working=False), asked=change(uuid="change-2"))
-    (write,) = acts(decided(obs, at_rest(obs)), WriteChange)
-    assert write.change.state is C.FAILED
-    assert write.change.sentence == "broker 1 is stopped on purpose: bubuku-cli start --broker 1"
+def test_a_recovering_broker_is_not_even_judged() -> None:
+    log = LogView(recovered=2, recover_total=10, lines_seen=7)
+    obs = asked(record=record(process=PROCESS), log=read(log), answers=read(False), registration=read(None))
+    actions = acts(obs, STARTING)
+    assert Judge not in kinds(actions)
+    assert written(actions) == [("refused", "Kafka is starting, and is not stopped before it is up; it is asked again")]
 
 
-# a stop that hangs
+# what the guard refuses stays refused while it is asked again
 
-
-def stuck(sent_for: float, silent_for: float) -> list[KillStuck]:
-    record = noted(intended(), stop_intent=True)
-    memory = watching(
-        noted=TOKEN,
-        signalled_at=NOW - sent_for,
-        state=S.STOPPING,
-        progress=(0, 5),
-        progress_at=NOW - silent_for,
-    )
-    return acts(decided(serving(agreed(ours=entry()), record, outcomes=sent()), memory), KillStuck)
-
-
-def test_a_stop_is_cut_short_after_its_deadline_and_only_where_nothing_moves() -> None:
-    assert not stuck(POLICY.stop_deadline - 1, 300)
-    assert not stuck(POLICY.stop_deadline + 600, POLICY.stop_silence - 1), "it flushes"
-    (kill,) = stuck(POLICY.stop_deadline, POLICY.stop_silence)
-    assert kill.identity == PROCESS
-
-
-# the invariant
-
-
-def checked(action: Action, view: CoordinationView, record: Record) -> None:
-    obs = serving(view, record)
-    check(S.SERVING, Decision(S.STOPPING, Reason.TERMINATING, "", (action,)), obs)
+REFUSED = replace(CHANGE, phase="refused", sentence=f"{NO.sentence()}; it is asked again")
 
 
 @pytest.mark.parametrize(
-    ("record", "why"),
+    ("outcome", "change", "phase"),
     [
-        (ran(), "without an intent"),
-        (noted(), "without an intent"),
-        (noted(intended(process=OTHER)), "without an intent"),
-        (noted(intended(token="another")), "without its entry"),
+        (said(NO), CHANGE, "refused"),
+        (said(NO), REFUSED, None),
+        (said(NO, NOW - 6), REFUSED, None),
+        (Outcome(Result.RUNNING, NOW - 0.1), REFUSED, None),
+        (Outcome(Result.RUNNING, NOW - 0.1), CHANGE, "checking"),
+        (said(YES), REFUSED, "checking"),
     ],
-    ids=["nothing noted", "noted", "of another process", "of another token"],
+    ids=["at first", "unchanged", "too old", "asked again", "asked for the first time", "allowed"],
 )
-def test_no_signal_without_an_intent_for_this_process_and_the_entry(record: Record, why: str) -> None:
-    with pytest.raises(InvariantError, match=why):
-        checked(SendStop(PROCESS, NOW + 1), agreed(ours=entry()), record)
+def test_a_refusal_is_written_once(outcome: Outcome, change: Change, phase: str | None) -> None:
+    assert [p for p, _ in written(acts(asked(change, outcomes={Judge: outcome})))] == ([] if phase is None else [phase])
 
 
-@pytest.mark.parametrize("view", [agreed(), agreed(permit=None), agreed(ours=entry(token="of before"))], ids=range(3))
-def test_no_signal_without_our_entry_in_the_permit(view: CoordinationView) -> None:
-    with pytest.raises(InvariantError, match="without its entry"):
-        checked(SendStop(PROCESS, NOW + 1), view, noted(intended()))
+# another ZooKeeper than the one that we joined is not written to
+
+STOPPED = Stop(TOKEN, "uuid-0", "restarted", PROCESS, intended=True)
 
 
-def test_what_is_in_order_is_let_through() -> None:
-    checked(SendStop(PROCESS, NOW + 1), agreed(ours=entry()), noted(intended()))
-    checked(KillStuck(PROCESS, ""), agreed(permit=None), noted(intended()))
-    with pytest.raises(InvariantError, match="without an intent"):
-        checked(KillStuck(PROCESS, ""), agreed(ours=entry()), noted())
+@pytest.mark.parametrize(
+    ("changes", "settles"),
+    [
+        ({}, True),
+        ({"marker": "another"}, False),
+        ({"marker": None}, False),
+        ({"member_owner": "instance-2"}, False),
+        ({"connected": False}, False),
+    ],
+    ids=["ours", "another root", "wiped", "another member", "away"],
+)
+def test_the_permit_is_settled_only_where_we_are_at_home(changes: dict[str, Any], settles: bool) -> None:
+    there = replace(meeting(permit=KNOWN, maintenance=Maintenance(0), changes=(CHANGE,)), **changes)
+    obs = running(coordination=read(there), record=ran(stop=STOPPED))
+    actions = acts(obs)
+    assert (SettlePermit in kinds(actions)) is settles
+    assert bool(written(actions)) is settles
 
 
-# the document
+# the order: noted, then taken over exactly the version that was judged
 
 
-def written(asked: Change, record: Record | None = None, **changes: Any) -> Change | None:
-    decision = decided(serving(agreed(asked), record, **changes), watching())
-    return next((action.change for action in acts(decision, WriteChange)), None)
+def test_it_is_taken_over_the_version_that_was_judged() -> None:
+    noted = replace(STOPPED, intended=False)
+    obs = asked(record=ran(stop=noted), outcomes={Judge: said(YES)})
+    (take,) = [a for a in acts(obs, watching(noted=TOKEN)) if isinstance(a, TakePermit)]
+    assert (take.version, take.maintenance_version, take.entry.token) == (4, 0, TOKEN)
 
 
-def test_a_queued_change_is_claimed_before_anything_is_done_for_it() -> None:
-    queued = change(state=C.QUEUED, owner=None, epoch=3)
-    claim = written(queued)
-    assert claim is not None
-    assert (claim.state, claim.owner, claim.epoch, claim.version) == (C.RUNNING, "instance-1", 4, 2)
-    assert not acts(decided(serving(agreed(queued), outcomes=judged()), watching()), Judge, Remember, *WRITES)
-
-
-def test_nothing_is_done_for_a_change_of_another_instance_and_it_fails() -> None:
-    of_another = change(owner="of the disk that was lost")
-    failed = written(of_another)
-    assert failed is not None
-    assert failed.state is C.FAILED
-    assert not acts(decided(serving(agreed(of_another), outcomes=judged())), Judge, Remember, *WRITES)
-
-
-def test_what_is_cancelled_before_anything_was_stopped_ends() -> None:
-    ended_ = written(change(cancel=True))
-    assert ended_ is not None
-    assert (ended_.state, ended_.sentence) == (C.CANCELLED, "cancelled before anything was stopped")
-
-
-def test_a_finished_change_is_not_done_again_while_its_document_lags() -> None:
-    record = ran(finished=Finished(UUID, True, "over"))
-    assert not acts(decided(serving(agreed(), record, outcomes=judged())), Judge, Remember, *WRITES)
-
-
-def test_a_document_is_not_sent_again_before_five_seconds_are_over() -> None:
-    queued = serving(agreed(change(state=C.QUEUED, owner=None)))
-    memory, decision = decide(POLICY, watching(), queued)
-    assert acts(decision, WriteChange)
-    assert not acts(decided(replace(queued, now=NOW + 4), memory), WriteChange)
-    assert acts(decided(replace(queued, now=NOW + 5), memory), WriteChange)
-    running = replace(queued, now=NOW + 5, outcomes={WriteChange: done(result=Result.RUNNING)})
-    assert not acts(decided(running, memory), WriteChange)
-
-
-def test_a_start_of_a_broker_that_serves_is_done_at_once() -> None:
-    started = written(change(kind="start"))
-    assert started is not None
-    assert (started.state, started.sentence) == (C.DONE, "broker 1 serves")
-
-
-def test_the_times_and_names_of_this_file_agree() -> None:
-    assert ENDED < NOW
-    assert isinstance(serving().process, ProcessView)
-    assert isinstance(serving().registration.value, RegistrationView)
+def test_while_others_work_it_waits() -> None:
+    busy = Permit(4, {2: Entry("t", "host-2", 0.0)})
+    actions = acts(asked(known=busy, outcomes={Judge: said(YES)}))
+    assert kinds(actions) == []
+    assert written(actions) == [("waiting", "waits for broker 2, which is in work")]

@@ -1,0 +1,214 @@
+"""In-memory `Permits` and `Changes` over the `ZooKeeper` model: compare-and-set as the real adapters do it.
+
+A write is two halves, as over a network: `prepare` reads and makes the new document, and gives the request as it goes
+on the wire; that is executed later, perhaps much later, and changes nothing where another version stands by then.
+Called at once (as the ports are, by requests and the contract suite) both halves take no time. `tests.sim.slow` puts
+time and mishaps between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from bubuku.adapters.zookeeper.changes import HISTORY
+from bubuku.core.actions import DropPermit, Outcome, RestPermit, Result, SettlePermit, TakePermit
+from bubuku.core.errors import UnavailableError, UsageError
+from bubuku.core.shared import Change, Entry, Maintenance, Permit
+from tests.sim.zookeeper import Session, ZooKeeper
+
+Request = Callable[[], Outcome | None]  # None: another version stands, so that the writer starts over
+Connected = Callable[[], Session | None]
+PermitWrite = TakePermit | DropPermit | RestPermit | SettlePermit
+TRIES = 5
+_AWAY = "ZooKeeper does not answer"
+_SPOILT = "the permit is not JSON: mend it"
+
+
+class MemoryPermits:
+    """Implements `ports.Permits`."""
+
+    def __init__(self, zookeeper: ZooKeeper, connected: Connected) -> None:
+        self._zookeeper, self._connected = zookeeper, connected
+
+    def read(self) -> Permit | None:
+        return None if ("permit",) in self._zookeeper.spoilt else self._zookeeper.root.permit
+
+    def take(self, action: TakePermit, deadline_seconds: float) -> Outcome:
+        return self._at_once(lambda: self.prepare(action))
+
+    def drop(self, node_id: int, token: str | None, deadline_seconds: float) -> Outcome:
+        return self._at_once(lambda: self._edit(lambda entries: _without(entries, node_id, token)))
+
+    def rest(self, node_id: int, token: str, deadline_seconds: float) -> Outcome:
+        return self._at_once(lambda: self.prepare(RestPermit(node_id, token)))
+
+    def settle(self, deadline_seconds: float) -> Outcome:
+        return self._at_once(lambda: self.prepare(SettlePermit()))
+
+    def prepare(self, action: PermitWrite) -> Outcome | Request:
+        """First half: read. Then either the outcome, or the request as it goes on the wire."""
+        match action:
+            case TakePermit():
+                return self._prepare_take(action)
+            case DropPermit(node_id, token):
+                return self._edit(lambda entries: _without(entries, node_id, token))
+            case RestPermit(node_id, token):
+                return self._edit(lambda entries: _resting(entries, node_id, token))
+            case SettlePermit():
+                return self._edit(lambda entries: entries)
+
+    def _prepare_take(self, action: TakePermit) -> Outcome | Request:
+        found = self.read()
+        if self._connected() is None:
+            return self._ended(Result.FAILED, _AWAY)
+        if found is None:
+            return self._ended(Result.FAILED, _SPOILT)
+        if found.version != action.version:
+            return self._ended(Result.REFUSED, "the permit has changed")
+        entries = {**found.entries, action.node_id: action.entry}
+
+        def commit() -> Outcome:
+            root = self._zookeeper.root
+            if (root.permit.version, root.maintenance.version) != (action.version, action.maintenance_version):
+                return self._ended(Result.REFUSED, "the permit, or maintenance, has changed meanwhile")
+            if action.maintenance_version < 0:
+                root.maintenance = Maintenance(0, since_epoch=self._zookeeper.engine.wall())
+            return self._write(entries)
+
+        return commit
+
+    def _edit(self, edit: Callable[[dict[int, Entry]], dict[int, Entry] | None]) -> Outcome | Request:
+        """`edit` makes the new entries of those that stand; None leaves them."""
+        if self._connected() is None:
+            return self._ended(Result.FAILED, _AWAY)
+        found = self.read()
+        if found is None:
+            return self._ended(Result.FAILED, _SPOILT)
+        entries = edit(dict(found.entries))
+        if entries is None:
+            return self._ended(Result.DONE, version=found.version)
+
+        def commit() -> Outcome | None:
+            return self._write(entries) if self._zookeeper.root.permit.version == found.version else None
+
+        return commit
+
+    def _write(self, entries: dict[int, Entry]) -> Outcome:
+        version = self._zookeeper.root.permit.version + 1
+        self._zookeeper.writes += 1
+        self._zookeeper.write_permit(Permit(version, entries))
+        return self._ended(Result.DONE, version=version)
+
+    def _at_once(self, prepare: Callable[[], Outcome | Request]) -> Outcome:
+        for _ in range(TRIES):
+            request = prepare()
+            outcome = request if isinstance(request, Outcome) else request()
+            if outcome is not None:
+                return outcome
+        raise AssertionError("nobody writes in between")
+
+    def _ended(self, result: Result, detail: str = "", version: int | None = None) -> Outcome:
+        now = self._zookeeper.engine.now()
+        return Outcome(result, now, now, detail, None if version is None else {"version": version})
+
+
+def _without(entries: dict[int, Entry], node_id: int, token: str | None) -> dict[int, Entry] | None:
+    found = entries.pop(node_id, None)
+    return None if found is None or token not in (None, found.token) else entries
+
+
+def _resting(entries: dict[int, Entry], node_id: int, token: str) -> dict[int, Entry] | None:
+    found = entries.get(node_id)
+    if found is None or found.token != token or not found.working:
+        return None
+    return {**entries, node_id: replace(found, working=False)}
+
+
+class MemoryChanges:
+    """Implements `ports.Changes`."""
+
+    def __init__(self, zookeeper: ZooKeeper, connected: Connected) -> None:
+        self._zookeeper, self._connected = zookeeper, connected
+
+    def maintenance(self) -> Maintenance:
+        return self._zookeeper.root.maintenance
+
+    def open(self) -> tuple[Change, ...]:
+        return tuple(change for _, change in sorted(self._zookeeper.root.changes.items()))
+
+    def write(self, change: Change, deadline_seconds: float) -> Outcome:
+        request = self.prepare(change)
+        if isinstance(request, Outcome):
+            return request
+        outcome = request()
+        assert outcome is not None, "it never starts over"
+        return outcome
+
+    def prepare(self, change: Change) -> Outcome | Request:
+        now = self._zookeeper.engine.now()
+        if self._connected() is None:
+            return Outcome(Result.FAILED, now, now, _AWAY)
+
+        def commit() -> Outcome:
+            root, at = self._zookeeper.root, self._zookeeper.engine.now()
+            standing = root.changes.get(change.sequence)
+            if standing is None or standing.version != change.version:
+                return Outcome(Result.REFUSED, at, at, "its document has changed meanwhile")
+            self._zookeeper.writes += 1
+            if change.phase != standing.phase:
+                self._zookeeper.engine.say(f"change {change.sequence}", f"{change.phase} · {change.sentence}")
+            if change.state.is_open:
+                root.changes[change.sequence] = replace(change, version=change.version + 1)
+            else:
+                del root.changes[change.sequence]
+                root.history[change.sequence] = replace(change, version=0)
+                for old in sorted(root.history)[:-HISTORY]:
+                    del root.history[old]
+            return Outcome(Result.DONE, at, at)
+
+        return commit
+
+    def create(self, changes: Sequence[Change], deadline_seconds: float) -> tuple[Change, ...]:
+        self._connect()
+        made = []
+        for change in changes:
+            root = self._zookeeper.root
+            root.changes[root.sequences] = replace(change, sequence=root.sequences, version=0)
+            made.append(replace(change, sequence=root.sequences))
+            root.sequences += 1
+        self._zookeeper.writes += 1
+        return tuple(made)
+
+    def cancel(self, sequence: int, deadline_seconds: float) -> Change:
+        self._connect()
+        standing = self._zookeeper.root.changes.get(sequence)
+        if standing is None:
+            raise UsageError(f"there is no open change {sequence}; see: bubuku-cli changes list")
+        self._zookeeper.writes += 1
+        asked = replace(standing, cancel=True)
+        self._zookeeper.root.changes[sequence] = replace(asked, version=standing.version + 1)
+        return asked
+
+    def find(self, sequence: int, deadline_seconds: float) -> Change | None:
+        self._connect()
+        root = self._zookeeper.root
+        return root.changes.get(sequence) or root.history.get(sequence)
+
+    def ended(self, most: int, deadline_seconds: float) -> tuple[Change, ...]:
+        self._connect()
+        history = self._zookeeper.root.history
+        return tuple(history[sequence] for sequence in sorted(history, reverse=True)[: max(0, most)])
+
+    def set_maintenance(
+        self, on: bool, by: str, text: str | None, for_seconds: float | None, deadline_seconds: float
+    ) -> None:
+        self._connect()
+        root, now = self._zookeeper.root, self._zookeeper.engine.wall()
+        until = None if for_seconds is None else now + for_seconds
+        self._zookeeper.writes += 1
+        root.maintenance = Maintenance(root.maintenance.version + 1, on, by, text, now, until)
+
+    def _connect(self) -> None:
+        if self._connected() is None:
+            raise UnavailableError(_AWAY)

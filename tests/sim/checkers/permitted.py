@@ -1,0 +1,49 @@
+"""Each SIGTERM of ours has its entry in the permit, from before it until its process is gone.
+
+In maintenance no entry is taken, and none is used that was taken after maintenance was on.
+"""
+
+from __future__ import annotations
+
+from bubuku.core.shared import Entry
+from tests.sim.events import Event, RuleBrokenError, Signalled
+from tests.sim.kafka_process import KafkaProcess
+from tests.sim.world import World
+
+
+def permitted(world: World) -> None:
+    told: dict[int, KafkaProcess] = {}
+    taken: dict[str, float] = {}  # token → when, by the wall clock
+
+    def hands_off(at: float) -> bool:
+        found = world.zookeeper.root.maintenance
+        return found.holds(at) and found.since_epoch <= at
+
+    def permit(node_id: int, before: Entry | None, now: Entry | None) -> None:
+        wall = world.engine.wall()
+        if now is not None and (before is None or before.token != now.token):
+            taken[now.token] = wall
+            if hands_off(wall):
+                raise RuleBrokenError(f"broker {node_id} was entered into the permit in maintenance")
+            if before is not None:
+                raise RuleBrokenError(f"the entry of broker {node_id} was replaced by another one")
+        process = told.get(node_id)
+        if now is None and process is not None and process.alive:
+            raise RuleBrokenError(f"broker {node_id} left the permit while Kafka {process.identity.pid} stops")
+
+    def check(event: Event) -> None:
+        if not isinstance(event, Signalled) or not event.permitted:
+            return
+        node_id, pid = event.process.node_id, event.process.identity.pid
+        told[node_id] = event.process
+        entry, record = world.zookeeper.true_permit().entries.get(node_id), event.host.record
+        if entry is None:
+            raise RuleBrokenError(f"{event.host.name}: SIGTERM to Kafka {pid} without an entry in the permit")
+        if record is None or record.stop is None or record.stop.token != entry.token or not record.stop.intended:
+            raise RuleBrokenError(f"{event.host.name}: SIGTERM to Kafka {pid} without an intent on disk")
+        found = world.zookeeper.root.maintenance
+        if found.holds(world.engine.wall()) and taken.get(entry.token, 0.0) > found.since_epoch:
+            raise RuleBrokenError(f"{event.host.name}: SIGTERM to Kafka {pid}, permitted in maintenance")
+
+    world.listen(check)
+    world.zookeeper.permit_listeners.append(permit)

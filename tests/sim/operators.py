@@ -1,0 +1,138 @@
+"""Random operators: they ask for restarts, stops and starts, cancel them, and switch maintenance on and off.
+
+They ask a daemon, as its HTTP server would. What they ask for is drawn from the seed, apart from the faults.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from bubuku.core.errors import BubukuError
+from bubuku.core.shared import Change
+from bubuku.operations import Operations, Request
+from tests.sim.faults import Faults
+from tests.sim.host import Host
+from tests.sim.world import World
+
+LOOK_SECONDS = 5.0  # how often they look at it while all has to end well
+PATIENCE_SECONDS = 60.0  # so long they wait for what is refused before they cancel it
+
+
+class Operators:
+    """Draws what is asked of `world` until `mend`; from then on they see to it that all serve.
+
+    What goes wrong goes wrong while they work, too: a fault may follow a request within seconds.
+    """
+
+    def __init__(self, world: World, faults: Faults, seed: int, until: float) -> None:
+        self._world, self._faults, self._until = world, faults, until
+        self._rng = rng = random.Random(seed)
+        weights = {name: rng.choice((0, 1, 1, 3)) for name in sorted(REQUESTS)}
+        self._names = [name for name, weight in weights.items() if weight]
+        self._weights = [weights[name] for name in self._names]
+        self._pace = rng.choice((2.0, 6.0, 20.0))
+        self._unlucky = rng.choice((0.0, 0.3, 0.6))
+        self._mending = False
+        self._refused_since: dict[str, float] = {}
+        if self._names and rng.random() < 0.75:
+            world.engine.after(rng.uniform(10.0, 30.0), self._next)
+
+    def _next(self) -> None:
+        world = self._world
+        if self._mending or world.engine.now() >= self._until:
+            return
+        name = self._rng.choices(self._names, self._weights)[0]
+        REQUESTS[name](world, self._rng)
+        if self._rng.random() < self._unlucky:
+            world.engine.after(self._rng.uniform(0.0, 4.0), lambda: self._faults.strike(self._rng))
+        world.engine.after(self._rng.expovariate(1.0 / self._pace), self._next)
+
+    def mend(self) -> None:
+        """Maintenance off; what was stopped is started, and what the guard refuses for long is cancelled."""
+        self._mending = True
+        self._look()
+
+    def _look(self) -> None:
+        world, root = self._world, self._world.zookeeper.root
+        if root.maintenance.holds(world.engine.wall()):
+            _ask(world, self._rng, "switches maintenance off", lambda o: o.set_maintenance(False, "op", None, None))
+        for host in world.hosts:
+            asked = any(c.node_id == host.node_id and c.kind == "start" for c in root.changes.values())
+            stop = host.record.stop if host.record is not None else None
+            if stop is not None and stop.stay_down and not asked:
+                _submit(world, self._rng, "start", (host.node_id,))
+        for change in list(root.changes.values()):
+            self._lose_patience(change)
+        world.engine.after(LOOK_SECONDS, self._look)
+
+    def _lose_patience(self, change: Change) -> None:
+        now = self._world.engine.now()
+        if change.phase != "refused":
+            self._refused_since.pop(change.uuid, None)
+        elif now - self._refused_since.setdefault(change.uuid, now) >= PATIENCE_SECONDS and not change.cancel:
+            _ask(self._world, self._rng, f"cancels change {change.sequence}", lambda o: o.cancel(change.sequence))
+
+
+def _ask(world: World, rng: random.Random, what: str, ask: Callable[[Operations], object]) -> None:
+    """Through any daemon. What is refused, or does not come through, is forgotten."""
+    daemons = [d for d in world.daemons.values() if d is not None and d.published is not None]
+    if not daemons:
+        return
+    try:
+        ask(rng.choice(daemons).operations)
+    except BubukuError as error:
+        world.engine.say("operator", f"{what}: {error}")
+    else:
+        world.engine.say("operator", what)
+
+
+def _submit(world: World, rng: random.Random, kind: str, nodes: tuple[int, ...], accept: bool = False) -> None:
+    what = f"asks for a {kind} of {', '.join(map(str, nodes))}{', unavailability accepted' if accept else ''}"
+    _ask(world, rng, what, lambda o: o.submit(Request(kind, nodes, "operator", None, accept)))
+
+
+def _some(world: World, rng: random.Random) -> Host:
+    return rng.choice([host for host in world.hosts if not host.name.startswith("twin")])
+
+
+def restart(world: World, rng: random.Random) -> None:
+    _submit(world, rng, "restart", (_some(world, rng).node_id,), rng.random() < 0.4)
+
+
+def restart_several(world: World, rng: random.Random) -> None:
+    ids = sorted({host.node_id for host in world.hosts})
+    nodes = tuple(rng.sample(ids, min(len(ids), rng.choice((2, 3)))))
+    _submit(world, rng, "restart", nodes, rng.random() < 0.2)
+
+
+def stop(world: World, rng: random.Random) -> None:
+    _submit(world, rng, "stop", (_some(world, rng).node_id,), rng.random() < 0.4)
+
+
+def start(world: World, rng: random.Random) -> None:
+    down = [host for host in world.hosts if host.record is not None and host.record.stop is not None]
+    _submit(world, rng, "start", ((rng.choice(down) if down else _some(world, rng)).node_id,))
+
+
+def cancel(world: World, rng: random.Random) -> None:
+    standing = sorted(world.zookeeper.root.changes)
+    if standing:
+        sequence = rng.choice(standing)
+        _ask(world, rng, f"cancels change {sequence}", lambda o: o.cancel(sequence))
+
+
+def maintenance(world: World, rng: random.Random) -> None:
+    lasts = rng.choice((None, 5.0, 30.0))
+    _ask(world, rng, "switches maintenance on", lambda o: o.set_maintenance(True, "op", None, lasts))
+
+    def off() -> None:
+        _ask(world, rng, "switches maintenance off", lambda o: o.set_maintenance(False, "op", None, None))
+
+    if rng.random() < 0.9:
+        world.engine.after(rng.choice((1.0, 10.0, 40.0)) * rng.uniform(0.5, 1.5), off)
+
+
+REQUESTS: dict[str, Callable[[World, random.Random], None]] = {
+    ask.__name__: ask for ask in (restart, restart_several, stop, start, cancel, maintenance)
+}
