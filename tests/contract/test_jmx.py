@@ -45,6 +45,7 @@ def test_a_serving_broker(world: JmxWorld) -> None:
     assert 0 < view.process_uptime_ms < 60_000
 
 
+@pytest.mark.full
 def test_states_while_starting_and_recovering(world: JmxWorld) -> None:
     port = world.port()
     world.start()

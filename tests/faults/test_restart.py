@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from kafka.admin import NewTopic
 
 from benchmarks.view import View, admin_client
@@ -70,6 +71,7 @@ def test_the_daemon_killed_between_stop_and_start_is_followed_by_one_that_starts
     assert operator.permit() == {}
 
 
+@pytest.mark.full
 @both_modes
 def test_a_broker_at_its_min_isr_is_refused_and_done_once_healed(cluster: RealCluster) -> None:
     victim = follower(cluster)
@@ -109,6 +111,7 @@ def test_a_topic_of_one_replica_is_refused_and_done_with_the_flag(cluster: RealC
         admin.delete_topics(["single"])
 
 
+@pytest.mark.full
 @both_modes
 def test_cancelled_between_stop_and_start_it_is_started_again(cluster: RealCluster) -> None:
     operator, victim = Requests(cluster), follower(cluster)
@@ -165,6 +168,7 @@ def test_stopped_on_purpose_it_stays_down_until_it_is_started(cluster: RealClust
     assert operator.permit() == {}
 
 
+@pytest.mark.full
 @both_modes
 def test_a_holder_frozen_past_its_session_and_thawed_does_not_stop_its_broker_beside_another(
     cluster: RealCluster,
@@ -187,6 +191,7 @@ def test_a_holder_frozen_past_its_session_and_thawed_does_not_stop_its_broker_be
     assert ended <= other_begun or begun >= other_ended, watch.describe()
 
 
+@pytest.mark.full
 @both_modes
 def test_zookeeper_down_in_mid_restart(cluster: RealCluster) -> None:
     operator, victim = Requests(cluster), follower(cluster)

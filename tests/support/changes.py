@@ -54,7 +54,11 @@ class Requests:
         seen: list[str] = []
 
         def there() -> dict[str, Any]:
-            found = self.show(sequence)
+            code, found = self.send("GET", f"/v1/changes/{sequence}")
+            if code == 503:
+                seen.append(found["detail"])
+                return {}
+            assert code == 200, found
             said = f"{found['state']}/{found['phase']}: {found['sentence']}"
             if said not in seen[-1:]:
                 seen.append(said)
