@@ -10,8 +10,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bubuku.core.actions import Result
 from bubuku.core.change import KINDS
-from bubuku.core.errors import RefusedError, UnavailableError, UsageError
+from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError, UsageError
 from bubuku.core.guard import Verdict, named
 from bubuku.core.model import CoordinationView, Dated
 from bubuku.core.shared import Change, ChangeState, Entry
@@ -123,10 +124,17 @@ class Operations:
         return dict(found.entries)
 
     def release(self, node: int) -> None:
-        """On an operator's word: that broker is not down any more, or never will be up again."""
+        """On an operator's word: that broker is not down any more, or never will be up again.
+
+        Raises UsageError (it is not there), UnavailableError, TimedOutError.
+        """
         if node not in self.permit():
             raise UsageError(f"broker {node} is not in the permit; see: bubuku-cli permit show")
-        self._permits.drop(node, None, DEADLINE_SECONDS)
+        outcome = self._permits.drop(node, None, DEADLINE_SECONDS)
+        if outcome.result is Result.UNKNOWN:
+            raise TimedOutError(outcome.detail)
+        if outcome.result is not Result.DONE:
+            raise UnavailableError(outcome.detail)
 
     def _verdict(self, node: int, accept_unavailable: bool) -> Verdict:
         verdict = self._verdicts.safe_to_stop(frozenset({node}), accept_unavailable)

@@ -168,9 +168,10 @@ class Position:
         stop = self.obs.record.stop
         finished = self.obs.record.finished
         if stop is not None and stop.intended and stop.change is not None:
-            finished = Finished(
-                stop.change, True, f"broker {self.node_id} serves again, in all its in-sync replica sets"
-            )
+            done = not self.facts.same_process
+            released = "its entry in the permit was released before it was stopped, so it was not"
+            serves = f"broker {self.node_id} serves again, in all its in-sync replica sets"
+            finished = Finished(stop.change, done, serves if done else released)
         return replace(self.obs.record, stop=None, finished=finished)
 
     def _waiting(self) -> tuple[Memory, tuple[Action, ...]]:
@@ -281,7 +282,7 @@ def _next_document(obs: Observation, at: Position, change: Change, progress: Pro
         )
         return changes.ended(change, ChangeState.FAILED, sentence, obs.wall)
     down = stop is not None and stop.stay_down and not at.facts.alive
-    if kind.stays_down and ours and down and at.facts.entry and not at._unrested():
+    if kind.stays_down and ours and down and at.facts.permit_known and not at._unrested():
         return changes.ended(change, ChangeState.DONE, f"broker {at.node_id} is stopped, and stays so", obs.wall)
     if stop is not None and stop.stay_down and kind.stops and not ours:
         sentence = f"broker {at.node_id} is stopped on purpose: bubuku-cli start --broker {at.node_id}"

@@ -133,6 +133,15 @@ def maintenance(world: World, rng: random.Random) -> None:
         world.engine.after(rng.choice((1.0, 10.0, 40.0)) * rng.uniform(0.5, 1.5), off)
 
 
+def release(world: World, rng: random.Random) -> None:
+    """Of a broker that is down: `bubuku-cli permit release`."""
+    down = {host.node_id for host in world.hosts if not host.processes and not host.name.startswith("twin")}
+    nodes = sorted(down.intersection(world.zookeeper.root.permit.entries))
+    if nodes:
+        node = rng.choice(nodes)
+        _ask(world, rng, f"releases {node} from the permit", lambda o: o.release(node))
+
+
 REQUESTS: dict[str, Callable[[World, random.Random], None]] = {
-    ask.__name__: ask for ask in (restart, restart_several, stop, start, cancel, maintenance)
+    ask.__name__: ask for ask in (restart, restart_several, stop, start, cancel, maintenance, release)
 }
