@@ -339,7 +339,7 @@ def _next_document(obs: Observation, at: Position, change: Change, progress: Pro
         )
         return changes.ended(change, ChangeState.FAILED, sentence, obs.wall)
     down = stop is not None and stop.stay_down and not at.facts.alive
-    if kind.stays_down and ours and down and at.facts.entry and not at._unrested():
+    if kind.stays_down and ours and down and at.facts.permit_known and not at._unrested():
         return changes.ended(change, ChangeState.DONE, f"broker {at.node_id} is stopped, and stays so", obs.wall)
     if stop is not None and stop.stay_down and kind.stops and not ours:
         sentence = f"broker {at.node_id} is stopped on purpose: bubuku-cli start --broker {at.node_id}"

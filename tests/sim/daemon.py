@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 TICK = 1.0
-STOP_DEADLINE, STOP_SILENCE = 60.0, 20.0
+STOP_DEADLINE, STOP_SILENCE = 20.0, 8.0  # a stop that hangs while ZooKeeper is away is ended
 STABILITY = 2.0
 WAKE_DELAY = 0.001
 STEP_DELAY = 0.05  # busy readers wake the loop so soon

@@ -16,6 +16,7 @@ from tests.sim.host import Host
 from tests.sim.world import World
 
 LOOK_SECONDS = 5.0  # how often they look at it while all has to end well
+HANDS_OFF_SECONDS = 110.0  # so long maintenance stays on at the end, at times
 PATIENCE_SECONDS = 60.0  # so long they wait for what is refused before they cancel it
 
 
@@ -34,6 +35,7 @@ class Operators:
         self._pace = rng.choice((2.0, 6.0, 20.0))
         self._unlucky = rng.choice((0.0, 0.3, 0.6))
         self._mending = False
+        self._hands_off_until = 0.0
         self._refused_since: dict[str, float] = {}
         if self._names and rng.random() < 0.75:
             world.engine.after(rng.uniform(10.0, 30.0), self._next)
@@ -49,13 +51,20 @@ class Operators:
         world.engine.after(self._rng.expovariate(1.0 / self._pace), self._next)
 
     def mend(self) -> None:
-        """Maintenance off; what was stopped is started, and what the guard refuses for long is cancelled."""
+        """Maintenance off; what was stopped is started, and what the guard refuses for long is cancelled.
+
+        Some leave maintenance on for a while first: what we stopped has to come back all the same.
+        """
         self._mending = True
+        world = self._world
+        if self._rng.random() < 0.1:
+            self._hands_off_until = world.engine.now() + HANDS_OFF_SECONDS
+            _ask(world, self._rng, "switches maintenance on", lambda o: o.set_maintenance(True, "op", None, None))
         self._look()
 
     def _look(self) -> None:
         world, root = self._world, self._world.zookeeper.root
-        if root.maintenance.holds(world.engine.wall()):
+        if root.maintenance.holds(world.engine.wall()) and world.engine.now() >= self._hands_off_until:
             _ask(world, self._rng, "switches maintenance off", lambda o: o.set_maintenance(False, "op", None, None))
         for host in world.hosts:
             asked = any(c.node_id == host.node_id and c.kind == "start" for c in root.changes.values())
@@ -133,6 +142,15 @@ def maintenance(world: World, rng: random.Random) -> None:
         world.engine.after(rng.choice((1.0, 10.0, 40.0)) * rng.uniform(0.5, 1.5), off)
 
 
+def release(world: World, rng: random.Random) -> None:
+    """Of a broker that is down: `bubuku-cli permit release`."""
+    down = {host.node_id for host in world.hosts if not host.processes and not host.name.startswith("twin")}
+    nodes = sorted(down.intersection(world.zookeeper.root.permit.entries))
+    if nodes:
+        node = rng.choice(nodes)
+        _ask(world, rng, f"releases {node} from the permit", lambda o: o.release(node))
+
+
 REQUESTS: dict[str, Callable[[World, random.Random], None]] = {
-    ask.__name__: ask for ask in (restart, restart_several, stop, start, cancel, maintenance)
+    ask.__name__: ask for ask in (restart, restart_several, stop, start, cancel, maintenance, release)
 }

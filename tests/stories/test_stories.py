@@ -398,6 +398,21 @@ def restart_refused_below_min_isr() -> Story:
     return story
 
 
+def stop_that_hangs() -> Story:
+    """Kafka waits for its ZooKeeper for ever while it stops: in the end it is killed, and started again."""
+    story = Story().settled()
+    story.asks("restart", 2)
+    process = story.world.kafka(story.host(2))
+    assert process is not None
+    story.engine.run_until(story.engine.now() + 60.0, lambda: process.stopping_at is not None)
+    story.world.zookeeper.set_up(False)
+    story.passes(60)
+    story.world.zookeeper.set_up(True)
+    story.until_changes_end()
+    story.until_all_serve()
+    return story
+
+
 def maintenance() -> Story:
     """Nothing new is stopped or started; what was being restarted comes back."""
     story = Story().settled()
@@ -448,6 +463,7 @@ STORIES: tuple[Callable[[], Story], ...] = (
     restart_cancelled_between_stop_and_start,
     stop_and_start,
     restart_refused_below_min_isr,
+    stop_that_hangs,
     maintenance,
 )
 

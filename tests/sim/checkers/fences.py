@@ -6,6 +6,7 @@ Never that of a live one, of another host's, or (in KRaft, where it can keep lea
 from __future__ import annotations
 
 from bubuku.core.model import Mode
+from tests.sim.checkers.one_kafka import LOOK_SECONDS
 from tests.sim.events import Ended, Event, FenceAsked, Fenced, RuleBrokenError
 from tests.sim.host import Host
 from tests.sim.kafka_process import KafkaProcess
@@ -16,12 +17,17 @@ def fences(world: World) -> None:
     last: dict[Host, KafkaProcess] = {}  # the one that registered, and ended
 
     def asked(host: Host) -> None:
-        alive = [process for process in host.processes if process.registered_once]
+        alive = [p for p in host.processes if p.registered_once and (p.instance is not None or _long_there(p))]
         if alive:
             raise RuleBrokenError(f"{host.name} asks for a fence, and its Kafka {alive[0].identity.pid} lives")
         ended = last.get(host)
         if ended is not None and ended.ended_clean and world.mode is Mode.KRAFT:
             raise RuleBrokenError(f"{host.name} asks for a fence, and its Kafka {ended.identity.pid} stopped cleanly")
+
+    def _long_there(process: KafkaProcess) -> bool:
+        """Started by hand, and so long ago that our look at the host must have shown it."""
+        held = process.holds_lock_since
+        return held is not None and world.engine.now() - held > LOOK_SECONDS
 
     def done(event: Fenced) -> None:
         process = event.process

@@ -37,6 +37,9 @@ def min_isr(world: World) -> None:
         if not isinstance(event, Signalled) or not event.permitted:
             return
         node_id, record = event.process.node_id, event.host.record
+        unlisted = cluster.removed.get(node_id)
+        if not cluster.is_registered(event.process) or (unlisted is not None and now - unlisted <= VERDICT_SECONDS):
+            return  # to the cluster it is gone already
         permitted = set(world.zookeeper.true_permit().entries)
         accepted = record is not None and record.stop is not None and record.stop.accept_unavailable
         for part in cluster.parts:

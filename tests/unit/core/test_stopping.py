@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bubuku.core import permit, stop_facts
-from bubuku.core.actions import Action, Judge, Outcome, Result, SettlePermit, TakePermit, WriteChange
+from bubuku.core.actions import Action, Judge, Outcome, Remember, Result, SettlePermit, TakePermit, WriteChange
 from bubuku.core.decide import decide
 from bubuku.core.guard import Blocked, Objection, Verdict
 from bubuku.core.memory import Memory
@@ -21,6 +21,8 @@ from tests.support.observations import (
     OTHER,
     POLICY,
     PROCESS,
+    after_end,
+    counted,
     meeting,
     ran,
     read,
@@ -158,3 +160,33 @@ def test_while_others_work_it_waits() -> None:
     actions = acts(asked(known=busy, outcomes={Judge: said(YES)}))
     assert kinds(actions) == []
     assert written(actions) == [("waiting", "waits for broker 2, which is in work")]
+
+
+# an operator released our entry meanwhile
+
+
+def test_a_stop_whose_entry_was_released_is_not_said_to_be_done() -> None:
+    obs = asked(record=ran(stop=STOPPED, stop_intent=True))
+    (remembered,) = [
+        a.record for a in acts(obs, watching(noted=TOKEN)) if isinstance(a, Remember) and a.record.finished
+    ]
+    assert remembered.stop is None
+    assert remembered.finished is not None
+    assert not remembered.finished.done
+
+
+@pytest.mark.parametrize(
+    ("known", "over"),
+    [
+        (Permit(4, {1: Entry(TOKEN, "host-1", 0.0)}), False),
+        (Permit(4, {1: Entry(TOKEN, "host-1", 0.0, working=False)}), True),
+        (Permit(4), True),
+    ],
+    ids=["in work", "rests", "released"],
+)
+def test_a_broker_that_stays_down_ends_its_change(known: Permit, over: bool) -> None:
+    stop = replace(CHANGE, kind="stop")
+    there = meeting(permit=known, maintenance=Maintenance(0), changes=(stop,))
+    obs = after_end(record=ran(stop=replace(STOPPED, stay_down=True), stop_intent=True), coordination=read(there))
+    phases = [phase for phase, _ in written(acts(obs, counted(obs, noted=TOKEN)))]
+    assert phases == (["done"] if over else ["stopped"])
