@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
@@ -156,10 +157,13 @@ def _by_method(handlers: dict[str, Handler], access: Access) -> Handler:
 async def body(request: HttpRequest) -> dict[str, Any]:
     """The JSON object of a request. Raises HTTPException 400 or 413."""
     received = b""
-    async for piece in request.stream():
-        received += piece
-        if len(received) > BODY_BYTES:
-            raise HTTPException(413, f"a request's body has at most {BODY_BYTES} bytes")
+    try:
+        async for piece in request.stream():
+            received += piece
+            if len(received) > BODY_BYTES:
+                raise HTTPException(413, f"a request's body has at most {BODY_BYTES} bytes")
+    except ClientDisconnect:  # nobody reads the answer, and it is not our fault that a log would tell of
+        raise HTTPException(400, "the request broke off") from None
     try:
         found = json.loads(received)
     except (ValueError, RecursionError):
