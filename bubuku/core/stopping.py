@@ -36,6 +36,7 @@ from bubuku.core.stop_facts import Want
 
 WRITE_RETRY_SECONDS = 5.0
 FORCED_ENTRY_SECONDS = 3.0  # a stop that cannot wait any more waits so long for its entry in the permit
+GIVEN_UP_SECONDS = 300.0  # held, or failing, for so long after its stop: the others do not wait for it any more
 SENTENCE_SECONDS = 1.0  # so often, at most, a document is written because of its sentence alone
 
 
@@ -65,7 +66,7 @@ def step(policy: Policy, memory: Memory, obs: Observation, node_id: int | None, 
     want = _want(obs.record, change) or _leaving(obs) or self_repair.want(policy, memory, obs)
     facts = stop_facts.draw(policy, memory, obs, node_id, want)
     _, move = permit.decide(facts)
-    at = Position(policy, memory, obs, meeting, node_id, want, facts, state)
+    at = Position(policy, memory, obs, meeting, node_id, want, facts, decided)
     progress = at.progress(change)
     memory, acts = at.actions(move)
     written = _document(obs, at, change, progress)
@@ -150,7 +151,20 @@ class Position:
     node_id: int
     want: Want | None
     facts: Facts
-    state: BrokerState
+    decided: Decision
+
+    @property
+    def state(self) -> BrokerState:
+        return self.decided.state
+
+    @property
+    def given_up(self) -> bool:
+        """It was stopped, and cannot be started, for long: its entry stays, for the guard, and the slot is free."""
+        stop, memory = self.obs.record.stop, self.memory
+        if stop is None or not stop.intended or stop.stay_down or self.facts.same_process:
+            return False
+        stuck = self.state in (BrokerState.HELD, BrokerState.FAILED) and memory.state is self.state
+        return stuck and self.obs.now - memory.since >= GIVEN_UP_SECONDS
 
     def actions(self, move: Move) -> tuple[Memory, tuple[Action, ...]]:
         """What has to be done for the move. Slow actions are not sent twice: the table waits while one is under way."""
@@ -158,6 +172,8 @@ class Position:
         stop, found = record.stop, self.meeting.permit
         if not self.facts.permit_known and stop_facts.needs_settling(memory, obs) and self._may_write():
             return memory, (SettlePermit(),)
+        if self.given_up and self._unrested() and stop is not None and self._may_write():
+            return memory, (RestPermit(self.node_id, stop.token),)
         match move:
             case Move.NOTE if self.want is not None:
                 want = self.want
@@ -262,7 +278,7 @@ class Position:
             return None
         if stop is not None and stop.intended:
             return self._under_way(stop, change)
-        if not facts.permit_known:
+        if not facts.permit_known and not facts.taking:
             return Progress("waiting", "ZooKeeper, or what became of the last request to it, is waited for")
         if facts.maintenance:
             return Progress("waiting", "maintenance is on: nothing is stopped until it is off")
@@ -337,6 +353,9 @@ def _next_document(obs: Observation, at: Position, change: Change, progress: Pro
         sentence = (
             "the daemon that worked on it is gone for good: its host was replaced; ask again if it is still wanted"
         )
+        return changes.ended(change, ChangeState.FAILED, sentence, obs.wall)
+    if ours and at.given_up and at.facts.permit_known and not at._unrested():
+        sentence = f"broker {at.node_id} was stopped and does not come back: {at.decided.sentence}"
         return changes.ended(change, ChangeState.FAILED, sentence, obs.wall)
     down = stop is not None and stop.stay_down and not at.facts.alive
     if kind.stays_down and ours and down and at.facts.permit_known and not at._unrested():

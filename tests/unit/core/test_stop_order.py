@@ -296,6 +296,34 @@ def test_an_end_of_the_broker_that_came_back_is_told_as_such() -> None:
     assert start.sentence == "Kafka (pid 41) ended with exit code 1: starting it again"
 
 
+def gone_wrong(ours: Any, for_seconds: float) -> tuple[Observation, Memory]:
+    """Stopped for a restart, and held since: its settings cannot be made any more."""
+    record = noted(intended(), stop_intent=True)
+    obs = after_end(
+        ended(code=143),
+        record=record,
+        coordination=read(agreed(ours=ours)),
+        outcomes=raised(),
+        settings_error="line 3: no '='",
+    )
+    return obs, counted(obs, noted=TOKEN, state=S.HELD, since=NOW - for_seconds)
+
+
+def test_a_restart_that_does_not_come_back_holds_up_the_others_for_five_minutes_alone() -> None:
+    obs, memory = gone_wrong(entry(), for_seconds=299)
+    decision = decided(obs, memory)
+    assert not acts(decision, *WRITES)
+    assert all(write.change.state.is_open for write in acts(decision, WriteChange))
+    obs, memory = gone_wrong(entry(), for_seconds=300)
+    assert acts(decided(obs, memory), *WRITES) == [RestPermit(1, TOKEN)]
+    obs, memory = gone_wrong(entry(working=False), for_seconds=301)
+    decision = decided(obs, memory)
+    (write,) = acts(decision, WriteChange)
+    assert write.change.state is C.FAILED
+    assert write.change.sentence == "broker 1 was stopped and does not come back: line 3: no '='"
+    assert not acts(decision, *WRITES), "the entry stays: it is down by us"
+
+
 # stopped on purpose
 
 
