@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from bubuku.adapters.zookeeper.changes import node_name
 from bubuku.core.actions import Outcome, Result, TakePermit
 from bubuku.core.errors import TimedOutError, UnavailableError, UsageError
 from bubuku.core.model import CoordinationView
@@ -216,9 +217,9 @@ class TestChanges:
     def test_a_newer_document_keeps_what_this_version_does_not_know(self, world: MeetingWorld) -> None:
         port = world.daemon()
         port.changes.create([ASKED], 3.0)
-        world.newer("changes", f"{0:010d}")
+        world.newer("changes", node_name(0))
         port.changes.cancel(0, 3.0)
-        assert world.unknown_kept("changes", f"{0:010d}")
+        assert world.unknown_kept("changes", node_name(0))
 
     def test_an_ended_one_cannot_be_cancelled(self, world: MeetingWorld) -> None:
         port = world.daemon()
