@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -82,6 +83,8 @@ class SimulatedMeeting(_Simulated):
     def newer(self, *path: str | int) -> None:
         """In memory no field is ever lost that a version does not know."""
         self._newer.add(path)
+        for sequence, change in self.zookeeper.root.changes.items():
+            self.zookeeper.root.changes[sequence] = replace(change, schema=9)
 
     def unknown_kept(self, *path: str | int) -> bool:
         return path in self._newer

@@ -8,7 +8,7 @@ import pytest
 
 from bubuku.adapters.zookeeper.changes import node_name
 from bubuku.core.actions import Outcome, Result, TakePermit
-from bubuku.core.errors import TimedOutError, UnavailableError, UsageError
+from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError, UsageError
 from bubuku.core.model import CoordinationView
 from bubuku.core.shared import Change, ChangeState, Entry
 from tests.contract import implementations
@@ -214,11 +214,12 @@ class TestChanges:
         with pytest.raises(UsageError):
             two.changes.cancel(7, 3.0)
 
-    def test_a_newer_document_keeps_what_this_version_does_not_know(self, world: MeetingWorld) -> None:
+    def test_a_newer_document_is_left_alone(self, world: MeetingWorld) -> None:
         port = world.daemon()
         port.changes.create([ASKED], 3.0)
         world.newer("changes", node_name(0))
-        port.changes.cancel(0, 3.0)
+        with pytest.raises(RefusedError):
+            port.changes.cancel(0, 3.0)
         assert world.unknown_kept("changes", node_name(0))
 
     def test_an_ended_one_cannot_be_cancelled(self, world: MeetingWorld) -> None:

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from bubuku.adapters.zookeeper.changes import HISTORY
 from bubuku.core.actions import DropPermit, Outcome, RestPermit, Result, SettlePermit, TakePermit
-from bubuku.core.errors import UnavailableError, UsageError
+from bubuku.core.change import SCHEMA
+from bubuku.core.errors import RefusedError, UnavailableError, UsageError
 from bubuku.core.shared import Change, Entry, Maintenance, Permit
 from tests.sim.zookeeper import Session, ZooKeeper
 
@@ -185,6 +186,8 @@ class MemoryChanges:
         standing = self._zookeeper.root.changes.get(sequence)
         if standing is None:
             raise UsageError(f"there is no open change {sequence}; see: bubuku-cli changes list")
+        if standing.schema > SCHEMA:
+            raise RefusedError(f"change {sequence} was written by a newer bubuku: ask a daemon of that version")
         self._zookeeper.writes += 1
         asked = replace(standing, cancel=True)
         self._zookeeper.root.changes[sequence] = replace(asked, version=standing.version + 1)
