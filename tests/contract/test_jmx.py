@@ -71,6 +71,7 @@ def test_states_while_starting_and_recovering(world: JmxWorld) -> None:
     assert seen[-1].process_uptime_ms is not None
 
 
+@pytest.mark.full
 def test_a_frozen_process_is_unavailable_within_the_deadline(world: JmxWorld) -> None:
     port = world.port()
     world.start()

@@ -291,6 +291,7 @@ def test_a_log_dir_that_comes_up_empty_holds_and_no_follower_is_truncated(cluste
         nothing_lost(load)
 
 
+@pytest.mark.full
 @both_modes
 def test_accept_empty_where_others_are_in_sync(cluster: RealCluster) -> None:
     victim = follower(cluster)
