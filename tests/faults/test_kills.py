@@ -34,7 +34,9 @@ def _killed(cluster: RealCluster, victim: Broker) -> None:
         cluster.kill_kafka(victim.node_id)
         after = victim.wait_restarted(before)
         assert after["starts"]["process_died"] == starts + 1
-        assert after["fences"] == {"done": fences + 1}
+        assert (
+            after["fences"]["done"] == fences + 1
+        )  # while a quorum elects its leader, one may fail and be tried again
         window = load.window(begun, time.monotonic())
         assert window.longest_gap_seconds < SESSION_SECONDS - 1, window  # the cluster did not wait for the session
         nothing_lost(load)

@@ -61,7 +61,7 @@ def test_a_thousand_led_partitions(cluster: RealCluster) -> None:
     other = next(broker for broker in brokers(cluster) if broker != victim)
     led = [[victim.node_id, other.node_id]] * 1000
     with workload(cluster, placement=led, min_isr=1, rate=200.0) as load:
-        assert _leaders(cluster, victim) >= 1000
+        cluster.wait_for(lambda: _leaders(cluster, victim) >= 1000, 60, f"broker {victim.node_id} to lead them all")
         before = victim.process()
         begun = time.monotonic()
         cluster.kill_kafka(victim.node_id)
