@@ -93,16 +93,22 @@ def _leaving(obs: Observation) -> Want | None:
     process = obs.process.identity
     if not obs.leaving or process is None:
         return None
-    token = f"{obs.record.instance}:leave:{process.pid}:{process.start_ticks}"
+    token = _leave_token(obs.record, process)
     return Want(token, None, Reason.TERMINATING, stay_down=False, accept_unavailable=False)
+
+
+def _leave_token(record: Record, process: ProcessId) -> str:
+    """The same while the guard is asked and once patience is over: it is one stop."""
+    return f"{record.instance}:leave:{process.pid}:{process.start_ticks}"
 
 
 def forced_record(record: Record, process: ProcessId) -> Record:
     """The state file of a broker that ends whatever the guard says: a stop that its successor finishes."""
     stop = record.stop
     if stop is None or not stop.intended or stop.process != process:
-        token = f"{record.instance}:leave:{process.pid}:{process.start_ticks}"
-        stop = stop if stop is not None else Stop(token, None, Reason.TERMINATING.value, process)
+        stop = (
+            stop if stop is not None else Stop(_leave_token(record, process), None, Reason.TERMINATING.value, process)
+        )
         stop = replace(stop, intended=True, process=process)
     return replace(record, stop=stop, stop_intent=True)
 

@@ -35,7 +35,6 @@ FORMAT_DEADLINE_SECONDS = 60.0
 
 
 Handler = Callable[[Action], Outcome]
-Awakened = Callable[[str], None]
 
 
 def table(

@@ -18,7 +18,7 @@ from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError
 from bubuku.adapters.zookeeper import documents
 from bubuku.adapters.zookeeper.cache import Node, WatchedNodes
 from bubuku.adapters.zookeeper.changes import ZooKeeperChanges
-from bubuku.adapters.zookeeper.nodes import ended, outcome
+from bubuku.adapters.zookeeper.nodes import Nodes, ended, outcome
 from bubuku.adapters.zookeeper.permit import ZooKeeperPermits
 from bubuku.adapters.zookeeper.session import ConnectionState, Session
 from bubuku.core.actions import Outcome, Result
@@ -34,6 +34,7 @@ class ZooKeeperCoordination:
 
     def __init__(self, session: Session, on_change: Callable[[], None] | None = None) -> None:
         self._session = session
+        self._nodes = Nodes(session)
         self._cache = WatchedNodes(session, on_change)
         self.permits = ZooKeeperPermits(session, self._cache)
         self.changes = ZooKeeperChanges(session, self._cache)
@@ -71,7 +72,7 @@ class ZooKeeperCoordination:
         Raises RefusedError where another instance owns it, UnavailableError or TimedOutError without an answer.
         """
         until = time.monotonic() + deadline_seconds
-        path = self._path("members", member.node_id)
+        path = self._nodes.path("members", member.node_id)
         body = documents.member_document(member)
         for _ in range(_TRIES):
             node = self._cache.nodes([path], until)[path]
@@ -82,7 +83,7 @@ class ZooKeeperCoordination:
                     old = documents.parse_member(member.node_id, node.data)
                     if old is not None and not documents.worth_writing(old, member):
                         return
-                    self._call(lambda c: c.set_async(path, body), until, f"refreshing {path}")
+                    self._nodes.call(lambda c: c.set_async(path, body), until, f"refreshing {path}")
                 else:
                     self._replace_predecessor(path, node, member, body, until)
             except (NodeExistsError, NoNodeError, BadVersionError):
@@ -100,12 +101,6 @@ class ZooKeeperCoordination:
         """Create the marker if there is none. DONE with its UUID in `data` where it stands for our cluster."""
         return outcome(deadline_seconds, lambda until: self._join_marker(cluster_id, until))
 
-    def _path(self, *parts: str | int) -> str:
-        return self._session.path("bubuku", "v2", *parts)
-
-    def _call(self, begin: Callable[[Any], Any], until: float, doing: str) -> Any:
-        return self._session.call(begin, until, doing)
-
     def _nudge(self) -> None:
         """Asking for the client while there is no connection revives one that has given up."""
         try:
@@ -119,11 +114,11 @@ class ZooKeeperCoordination:
         return self._view
 
     def _read(self, node_id: int | None, session_id: int, until: float) -> CoordinationView:
-        members_path, marker_path = self._path("members"), self._path("marker")
+        members_path, marker_path = self._nodes.path("members"), self._nodes.path("marker")
         ids = sorted(int(name) for name in self._cache.children(members_path, until) if name.isdecimal())
         member_paths = {number: f"{members_path}/{number}" for number in ids}
         wanted = [marker_path, *member_paths.values()]
-        desired_path = None if node_id is None else self._path("desired", node_id)
+        desired_path = None if node_id is None else self._nodes.path("desired", node_id)
         if desired_path is not None:
             wanted.append(desired_path)
         nodes = self._cache.nodes(wanted, until)
@@ -165,10 +160,10 @@ class ZooKeeperCoordination:
 
     def _create_member(self, path: str, body: bytes, until: float) -> None:
         try:
-            self._call(lambda c: c.create_async(path, body, ephemeral=True), until, f"creating {path}")
+            self._nodes.call(lambda c: c.create_async(path, body, ephemeral=True), until, f"creating {path}")
         except NoNodeError:
-            self._session.ensure(self._path("members"), until)
-            self._call(lambda c: c.create_async(path, body, ephemeral=True), until, f"creating {path}")
+            self._nodes.ensure(self._nodes.path("members"), until)
+            self._nodes.call(lambda c: c.create_async(path, body, ephemeral=True), until, f"creating {path}")
 
     def _replace_predecessor(self, path: str, node: Node, member: Member, body: bytes, until: float) -> None:
         """The caller holds the state lock, so another session of our instance is a dead process of this host."""
@@ -188,12 +183,12 @@ class ZooKeeperCoordination:
             transaction.create(path, body, ephemeral=True)
             return transaction.commit_async()
 
-        for answer in self._call(swap, until, f"replacing {path}"):
+        for answer in self._nodes.call(swap, until, f"replacing {path}"):
             if isinstance(answer, Exception):
                 raise BadVersionError
 
     def _record_desired(self, node_id: int, desired: Desired, until: float) -> Outcome:
-        path = self._path("desired", node_id)
+        path = self._nodes.path("desired", node_id)
         for _ in range(_TRIES):
             try:
                 outcome = self._write_desired(path, desired, until)
@@ -204,27 +199,22 @@ class ZooKeeperCoordination:
         return ended(Result.FAILED, f"{path} kept changing while it was written")
 
     def _write_desired(self, path: str, desired: Desired, until: float) -> Outcome:
-        answer = self._session.gather({path: lambda c: c.get_async(path)}, until, f"reading {path}")[path]
-        node = None if answer is None else Node.of(answer)
+        node = self._nodes.get(path, until)
         before = {} if node is None else documents.decode(node.data)
         if before is None:
             return ended(Result.FAILED, f"{path} is not JSON: mend or delete it")
         body = documents.desired_document(desired, before)
-        if node is None:
-            self._session.ensure(self._path("desired"), until)
-            self._call(lambda c: c.create_async(path, body), until, f"creating {path}")
-        elif node.data != body:
-            version = node.version
-            self._call(lambda c: c.set_async(path, body, version), until, f"writing {path}")
+        if node is None or node.data != body:
+            self._nodes.write(path, body, None if node is None else node.version, until)
         return ended(Result.DONE)
 
     def _join_marker(self, cluster_id: str | None, until: float) -> Outcome:
-        path = self._path("marker")
+        path = self._nodes.path("marker")
         own = str(uuid.uuid4())
         body = documents.encode({"uuid": own, "cluster_id": cluster_id, "since_epoch": round(time.time(), 3)})
-        self._session.ensure(self._path(), until)
+        self._nodes.ensure(self._nodes.path(), until)
         try:
-            self._call(lambda c: c.create_async(path, body), until, f"creating {path}")
+            self._nodes.call(lambda c: c.create_async(path, body), until, f"creating {path}")
         except NodeExistsError:
             return self._existing_marker(path, cluster_id, until)
         finally:
@@ -232,7 +222,7 @@ class ZooKeeperCoordination:
         return ended(Result.DONE, data={"marker": own, "cluster_id": cluster_id, "created": True})
 
     def _existing_marker(self, path: str, cluster_id: str | None, until: float) -> Outcome:
-        node = Node.of(self._call(lambda c: c.get_async(path), until, f"reading {path}"))
+        node = Node.of(self._nodes.call(lambda c: c.get_async(path), until, f"reading {path}"))
         marker = documents.parse_marker(node.data)
         if marker is None:
             return ended(Result.REFUSED, f"{path} cannot be read: mend it, or correct the ZooKeeper address")
