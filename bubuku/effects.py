@@ -67,6 +67,7 @@ class Effects:
             outcome = Outcome(Result.UNKNOWN, begun, time.monotonic(), f"{type(error).__name__}: {error}")
         with self._lock:
             self._outcomes[kind] = outcome
-        if outcome.result is not Result.DONE:
-            LOG.warning("%s: %s %s", kind.__name__, outcome.result, outcome.detail)
+        if outcome.result is not Result.DONE:  # refused is usual: of two that write, one comes second
+            level = logging.INFO if outcome.result is Result.REFUSED else logging.WARNING
+            LOG.log(level, "%s: %s %s", kind.__name__, outcome.result, outcome.detail)
         self._on_done()

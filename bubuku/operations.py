@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from bubuku.core import change
 from bubuku.core.actions import Result
-from bubuku.core.change import KINDS, SCHEMA, UNTOUCHED
+from bubuku.core.change import HISTORY, KINDS, SCHEMA, UNTOUCHED
 from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError, UsageError
 from bubuku.core.guard import Objection, Verdict, named, objections
 from bubuku.core.model import CoordinationView, Dated
@@ -27,7 +27,9 @@ JUDGING_SECONDS = 10.0  # no further broker is judged at submission after these:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One change for each of `nodes`, in that order. `by`: who asks; `text`: in their own words."""
+    """One change for each of `nodes`, in that order, or one parent for all of them.
+
+    `by`: who asks; `text`: in their own words."""
 
     kind: str
     nodes: tuple[int, ...]
@@ -39,8 +41,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`changes` have no sequence yet after a dry run. `verdicts`: what the guard says now of those that are to stop;
-    not of the last ones where the cluster answers slowly. A no is for a stop of ours that is under way: it waits."""
+    """`changes` have no sequence yet after a dry run; a parent may stand there that does what was asked for anyway.
+
+    `verdicts`: what the guard says now of those that are to stop; not of the last ones where the cluster answers
+    slowly. A no is for a stop of ours that is under way: it waits."""
 
     changes: tuple[Change, ...]
     verdicts: tuple[Verdict, ...]
@@ -80,18 +84,18 @@ class Operations:
             if node not in members:
                 known = ", ".join(map(str, sorted(members))) or "none"
                 raise UsageError(f"no daemon answers for broker {node}; those with one are {known}")
-        for each in view.changes:
-            if each.node_id in request.nodes and each.kind == request.kind:
-                where = f"see bubuku-cli changes show {each.sequence}"
-                raise RefusedError(f"broker {each.node_id} is being {kind.verb} already: {where}")
+        joined = _met(request, view)
+        if joined is not None:
+            return Answer((joined,), ())
         verdicts = self._judged(request) if kind.stops else ()
-        made = tuple(self._change(request, node) for node in request.nodes)
+        made = _made(request, self._clock.wall())
         if request.dry_run:
             return Answer(made, verdicts)
         return Answer(self._changes.create(made, DEADLINE_SECONDS), verdicts)
 
     def changes(self, ended: int) -> tuple[Change, ...]:
-        """The open ones, then the `ended` newest of the others. Raises UnavailableError, TimedOutError."""
+        """The open ones with what they have asked for, then the `ended` newest of the others. Raises UnavailableError,
+        TimedOutError."""
         return (*self._meeting().changes, *self._changes.ended(ended, DEADLINE_SECONDS))
 
     def change(self, sequence: int) -> Change:
@@ -119,11 +123,20 @@ class Operations:
                 raise TimedOutError(f"{outcome.detail}; see: bubuku-cli changes show {sequence}")
         return self._changes.cancel(sequence, DEADLINE_SECONDS)
 
+    def children(self, parent: Change) -> tuple[Change, ...]:
+        """What it has asked for so far, in that order. Raises as `changes`."""
+        if parent.node_id is not None:
+            return ()
+        beside = self._meeting().changes if parent.state.is_open else self._changes.ended(HISTORY, DEADLINE_SECONDS)
+        return tuple(sorted((c for c in beside if c.parent == parent.uuid), key=lambda c: c.sequence))
+
     def _nothing_is_under_way(self, found: Change) -> bool:
         """Nobody has begun to work on it, or who did is away with nothing in the permit: anybody may end it."""
         view = self._meeting()
         if found.state is ChangeState.QUEUED:
             return True
+        if found.node_id is None:
+            return False
         away = all(member.node_id != found.node_id for member in view.members)
         return away and view.permit is not None and found.node_id not in view.permit.entries
 
@@ -203,16 +216,43 @@ class Operations:
             raise RefusedError("an original bubuku daemon (v1) is at work on this cluster: stop it first")
         return view
 
-    def _change(self, request: Request, node: int) -> Change:
-        return Change(
-            sequence=-1,
-            uuid=str(uuid.uuid4()),
-            kind=request.kind,
-            node_id=node,
-            state=ChangeState.QUEUED,
-            asked_by=request.by,
-            asked_epoch=self._clock.wall(),
-            text=request.text,
-            accept_unavailable=request.accept_unavailable,
-            sentence=f"{named([node])} is to be {KINDS[request.kind].verb}",
-        )
+
+def _made(request: Request, wall: float) -> tuple[Change, ...]:
+    """As they are written: one for each broker, or one parent."""
+    if KINDS[request.kind].child is None:
+        return tuple(_change(request, node, (), wall) for node in request.nodes)
+    return (_change(request, None, request.nodes, wall),)
+
+
+def _change(request: Request, node: int | None, nodes: tuple[int, ...], wall: float) -> Change:
+    all_nodes = nodes if node is None else (node,)
+    return Change(
+        sequence=-1,
+        uuid=str(uuid.uuid4()),
+        kind=request.kind,
+        node_id=node,
+        state=ChangeState.QUEUED,
+        asked_by=request.by,
+        asked_epoch=wall,
+        nodes=nodes,
+        text=request.text,
+        accept_unavailable=request.accept_unavailable,
+        sentence=f"{named(all_nodes)} {'is' if len(all_nodes) == 1 else 'are'} to be {KINDS[request.kind].verb}",
+    )
+
+
+def _met(request: Request, view: CoordinationView) -> Change | None:
+    """The open change of which this request is a part. Raises RefusedError for one that it cannot stand beside."""
+    joined = None
+    for each in (c for c in view.changes if c.state.is_open):
+        where = f"see bubuku-cli changes show {each.sequence}"
+        match change.meets(request.kind, request.nodes, each, view.changes):
+            case change.Meets.JOINS:
+                joined = each
+            case change.Meets.REFUSED if each.node_id is None:
+                raise RefusedError(f"change {each.sequence}, a {each.kind} of {named(each.nodes)}, is open: {where}")
+            case change.Meets.REFUSED:
+                raise RefusedError(f"broker {each.node_id} is being {KINDS[request.kind].verb} already: {where}")
+            case change.Meets.QUEUES:
+                continue
+    return joined

@@ -178,8 +178,15 @@ class Changes(Protocol):
     """The changes' documents, and maintenance. All but `write` (which requests use too) raise UnavailableError where it
     was not done, TimedOutError where that is not known."""
 
-    def write(self, change: Change, deadline_seconds: float) -> Outcome:
-        """Effects threads and requests. Over `change.version`; REFUSED where another one stands."""
+    def write(
+        self,
+        change: Change,
+        deadline_seconds: float,
+        created: Sequence[Change] = (),
+        children: Sequence[Change] = (),
+    ) -> Outcome:
+        """Effects threads and requests; as `core.actions.WriteChange`. REFUSED: another version of one of them stands,
+        and nothing was written."""
 
     def create(self, changes: Sequence[Change], deadline_seconds: float) -> tuple[Change, ...]:
         """All or none, with their sequences."""

@@ -183,9 +183,13 @@ class ElectPreferred:
 
 @dataclass(frozen=True, slots=True)
 class WriteChange:
-    """*Slow.* Write this document, if `change.version` is still the one that stands."""
+    """*Slow.* Write this document, if `change.version` is still the one that stands.
+
+    In the same transaction: new documents, `created`, and the ended `children`, which move to the history with it."""
 
     change: Change
+    created: tuple[Change, ...] = ()
+    children: tuple[Change, ...] = ()
 
 
 Action = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bubuku.core import gates, identity, lifecycle, stopping
+from bubuku.core import gates, identity, lifecycle, parents, stopping
 from bubuku.core.actions import (
     Action,
     EndStalled,
@@ -23,6 +23,7 @@ from bubuku.core.actions import (
     SendStop,
     StartBroker,
     StopGracefully,
+    WriteChange,
 )
 from bubuku.core.case import Case
 from bubuku.core.errors import InvariantError
@@ -49,8 +50,10 @@ def decide(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, De
     latest = replace(obs, record=_latest(obs.record, actions))
     node_id = identity.node_id(policy, latest.record, obs.log_dirs.value or ())
     step = stopping.step(policy, memory, latest, node_id, decision)
-    memory = step.memory
-    actions = _saved_first((*actions, *step.actions))
+    memory, moved_on = step.memory, None
+    if not any(isinstance(action, WriteChange) for action in step.actions):
+        memory, moved_on = parents.step(memory, latest)
+    actions = _saved_first((*actions, *step.actions, *(() if moved_on is None else (moved_on,))))
     decision = replace(decision, actions=actions, progress_of_stop=step.progress)
     check(memory.state, decision, obs)
     if decision.state is not memory.state:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from bubuku.core.model import BrokerState
 from bubuku.core.reasons import Reason
@@ -54,3 +55,4 @@ class Memory:
     back_since: float | None = None  # since when it is in all ISRs that it was in
     change_written: tuple[str, int] | None = None  # (uuid, version) of the last change document that we sent…
     change_written_at: float = 0.0
+    away: Mapping[str, float] = field(default_factory=dict)  # change's uuid → since when nobody is there to work on it

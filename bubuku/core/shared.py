@@ -38,17 +38,20 @@ class Change:
     """Something that someone asked for: one document in ZooKeeper, which any member can read.
 
     `sequence` orders changes and names them for people; `uuid` tells two of the same number apart (a wiped ZooKeeper).
+    A parent is of several brokers and asks for a child for each; the documents of those stay until its own ends.
     """
 
     sequence: int
     uuid: str
     kind: str  # a key of `core.change.KINDS`; a newer daemon's may be unknown here
-    node_id: int
+    node_id: int | None  # None: a parent
     state: ChangeState
     asked_by: str
     asked_epoch: float  # wall clock, for people only
     text: str | None = None  # the operator's own words
     accept_unavailable: bool = False
+    nodes: tuple[int, ...] = ()  # a parent's brokers, in their order
+    parent: str | None = None  # uuid of the change that asked for this one
     owner: str | None = None  # instance of the daemon that claimed it
     epoch: int = 0  # raised by each claim
     phase: str = "queued"

@@ -34,7 +34,6 @@ from bubuku.core.reasons import Reason
 from bubuku.core.shared import Change, ChangeState, Entry, Finished, ProcessId, Stop
 from bubuku.core.stop_facts import Want
 
-WRITE_RETRY_SECONDS = 5.0
 FORCED_ENTRY_SECONDS = 3.0  # a stop that cannot wait any more waits so long for its entry in the permit
 GIVEN_UP_SECONDS = 300.0  # held, or failing, for so long after its stop: the others do not wait for it any more
 SENTENCE_SECONDS = 1.0  # so often, at most, a document is written because of its sentence alone
@@ -71,10 +70,8 @@ def step(policy: Policy, memory: Memory, obs: Observation, node_id: int | None, 
     memory, acts = at.actions(move)
     written = _document(obs, at, change, progress)
     if written is not None:
-        key = (written.uuid, written.version)
-        if memory.change_written != key or obs.now - memory.change_written_at >= WRITE_RETRY_SECONDS:
-            memory = replace(memory, change_written=key, change_written_at=obs.now)
-            acts = (*acts, WriteChange(written))
+        memory, write = changes.sent(memory, WriteChange(written), obs.now)
+        acts = acts if write is None else (*acts, write)
     return Step(memory, acts, progress)
 
 

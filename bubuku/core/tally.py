@@ -23,7 +23,7 @@ def counted(before: Tally, obs: Observation, decision: Decision) -> Tally:
     for uuid, end in before.ending.items():
         if view is None or not view.connected or obs.coordination.begun <= end.at:
             continue
-        if all(change.uuid != uuid for change in view.changes):
+        if not any(change.uuid == uuid and change.state.is_open for change in view.changes):
             changes[end.kind, end.outcome] = changes.get((end.kind, end.outcome), 0) + 1
             del ending[uuid]
     for action in decision.actions:

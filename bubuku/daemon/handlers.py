@@ -175,4 +175,4 @@ class Stops:
 
     def _write_change(self, action: Action) -> Outcome:
         assert isinstance(action, WriteChange)
-        return self._changes.write(action.change, WRITE_DEADLINE_SECONDS)
+        return self._changes.write(action.change, WRITE_DEADLINE_SECONDS, action.created, action.children)

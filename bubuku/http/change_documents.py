@@ -6,6 +6,7 @@ Callers: the handlers and `http.cluster_document`, `http.status_document`, in th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 from bubuku.core.model import CoordinationView
@@ -13,13 +14,16 @@ from bubuku.core.shared import Change, Entry, Maintenance
 
 
 class ChangeDocument(TypedDict):
-    """`sequence` None: it was not asked for, this is a dry run. `reason`: the operator's words. `state`: queued,
-    running, done, failed or cancelled; `phase` and `sentence`: how far it is."""
+    """`sequence` None: it was not asked for, this is a dry run. `broker` None: a parent, of `brokers`, which asks for a
+    change of each; theirs has its `uuid` as `parent`. `reason`: the operator's words. `state`: queued, running, done,
+    failed or cancelled; `phase` and `sentence`: how far it is."""
 
     sequence: int | None
     uuid: str
     kind: str
-    broker: int
+    broker: int | None
+    brokers: list[int]
+    parent: str | None
     state: str
     phase: str
     sentence: str
@@ -29,6 +33,12 @@ class ChangeDocument(TypedDict):
     accept_unavailable: bool
     cancel_asked: bool
     ended_epoch: float | None
+
+
+class ShownDocument(ChangeDocument):
+    """One change, with what it has asked for so far."""
+
+    children: list[ChangeDocument]
 
 
 class EntryDocument(TypedDict):
@@ -58,6 +68,8 @@ def change_document(change: Change) -> ChangeDocument:
         "uuid": change.uuid,
         "kind": change.kind,
         "broker": change.node_id,
+        "brokers": list(change.nodes) if change.node_id is None else [change.node_id],
+        "parent": change.parent,
         "state": change.state.value,
         "phase": change.phase,
         "sentence": change.sentence,
@@ -106,4 +118,8 @@ def permit_of(view: CoordinationView | None) -> list[EntryDocument] | None:
 
 
 def open_changes_of(view: CoordinationView | None) -> list[ChangeDocument]:
-    return [] if view is None else [change_document(change) for change in view.changes]
+    return [] if view is None else [change_document(change) for change in view.changes if change.state.is_open]
+
+
+def shown_document(change: Change, children: Sequence[Change]) -> ShownDocument:
+    return {**change_document(change), "children": [change_document(child) for child in children]}

@@ -21,7 +21,13 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bubuku.http.change_documents import change_document, entry_document, maintenance_document
+from bubuku.http.change_documents import (
+    ShownDocument,
+    change_document,
+    entry_document,
+    maintenance_document,
+    shown_document,
+)
 from bubuku.http.rendering import json_response
 from bubuku.http.safe_to_stop import LARGEST_ID, verdict_document
 from bubuku.http.threads import Threads
@@ -92,6 +98,11 @@ def answer_document(answer: Answer, dry_run: bool) -> dict[str, Any]:
     }
 
 
+def shown_with_children(operations: Operations, sequence: int) -> ShownDocument:
+    found = operations.change(sequence)
+    return shown_document(found, operations.children(found))
+
+
 def routes(operations: Operations, access: Access, threads: Threads) -> list[Route]:
     """path → handlers, by method."""
 
@@ -108,7 +119,7 @@ def routes(operations: Operations, access: Access, threads: Threads) -> list[Rou
 
     async def shown(request: HttpRequest) -> Response:
         sequence = _number(request.path_params["sequence"], "a change's number")
-        return json_response(change_document(await threads.run(lambda: operations.change(sequence))))
+        return json_response(await threads.run(lambda: shown_with_children(operations, sequence)))
 
     async def cancelled(request: HttpRequest) -> Response:
         sequence = _number(request.path_params["sequence"], "a change's number")

@@ -115,15 +115,15 @@ MUTANTS = (
     Mutant(
         "two claims of one change",
         "adapters/zookeeper/changes.py",
-        "self._nodes.write(path, body, change.version, until)\n            else",
-        "self._nodes.write(path, body, -1, until)\n            else",
+        'node_name(change.sequence)}", body, change.version)',
+        'node_name(change.sequence)}", body, -1)',
         f"{PERMIT}::TestChanges::test_a_document_is_written_over_the_version_that_was_read",
     ),
     Mutant(
         "a newer schema is worked on",
         "core/change.py",
-        " and c.schema <= SCHEMA]",
-        "]",
+        " and change.schema <= SCHEMA",
+        "",
         "tests/unit/core/test_change.py::test_what_is_left_alone",
     ),
     Mutant(

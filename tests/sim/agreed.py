@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from bubuku.adapters.zookeeper.changes import HISTORY
-from bubuku.core.actions import DropPermit, Outcome, RestPermit, Result, SettlePermit, TakePermit
-from bubuku.core.change import SCHEMA
+from bubuku.core.actions import DropPermit, Outcome, RestPermit, Result, SettlePermit, TakePermit, WriteChange
+from bubuku.core.change import HISTORY, SCHEMA
 from bubuku.core.errors import RefusedError, UnavailableError, UsageError
 from bubuku.core.shared import Change, Entry, Maintenance, Permit
 from tests.sim.zookeeper import Session, ZooKeeper
@@ -138,47 +137,58 @@ class MemoryChanges:
     def open(self) -> tuple[Change, ...]:
         return tuple(change for _, change in sorted(self._zookeeper.root.changes.items()))
 
-    def write(self, change: Change, deadline_seconds: float) -> Outcome:
-        request = self.prepare(change)
+    def write(
+        self,
+        change: Change,
+        deadline_seconds: float,
+        created: Sequence[Change] = (),
+        children: Sequence[Change] = (),
+    ) -> Outcome:
+        request = self.prepare(WriteChange(change, tuple(created), tuple(children)))
         if isinstance(request, Outcome):
             return request
         outcome = request()
         assert outcome is not None, "it never starts over"
         return outcome
 
-    def prepare(self, change: Change) -> Outcome | Request:
-        now = self._zookeeper.engine.now()
+    def prepare(self, action: WriteChange) -> Outcome | Request:
+        now, change = self._zookeeper.engine.now(), action.change
         if self._connected() is None:
             return Outcome(Result.FAILED, now, now, _AWAY)
 
         def commit() -> Outcome:
             root, at = self._zookeeper.root, self._zookeeper.engine.now()
-            standing = root.changes.get(change.sequence)
-            if standing is None or standing.version != change.version:
-                return Outcome(Result.REFUSED, at, at, "its document has changed meanwhile")
+            for each in (change, *action.children):
+                standing = root.changes.get(each.sequence)
+                if standing is None or standing.version != each.version:
+                    return Outcome(Result.REFUSED, at, at, "its document has changed meanwhile")
             self._zookeeper.writes += 1
-            if change.phase != standing.phase:
+            if change.phase != root.changes[change.sequence].phase:
                 self._zookeeper.engine.say(f"change {change.sequence}", f"{change.phase} · {change.sentence}")
-            if change.state.is_open:
+            stays = change.state.is_open or change.parent is not None
+            if stays:
                 root.changes[change.sequence] = replace(change, version=change.version + 1)
-            else:
-                del root.changes[change.sequence]
-                root.history[change.sequence] = replace(change, version=0)
-                for old in sorted(root.history)[:-HISTORY]:
-                    del root.history[old]
+            self._add(action.created)
+            for each in (*action.children, *(() if stays else (change,))):
+                del root.changes[each.sequence]
+                root.history[each.sequence] = replace(each, version=0)
+            for old in sorted(root.history)[:-HISTORY]:
+                del root.history[old]
             return Outcome(Result.DONE, at, at)
 
         return commit
 
     def create(self, changes: Sequence[Change], deadline_seconds: float) -> tuple[Change, ...]:
         self._connect()
-        made = []
+        self._zookeeper.writes += 1
+        return self._add(changes)
+
+    def _add(self, changes: Sequence[Change]) -> tuple[Change, ...]:
+        root, made = self._zookeeper.root, []
         for change in changes:
-            root = self._zookeeper.root
             root.changes[root.sequences] = replace(change, sequence=root.sequences, version=0)
             made.append(replace(change, sequence=root.sequences))
             root.sequences += 1
-        self._zookeeper.writes += 1
         return tuple(made)
 
     def cancel(self, sequence: int, deadline_seconds: float) -> Change:

@@ -115,6 +115,11 @@ def restart_several(world: World, rng: random.Random) -> None:
     _submit(world, rng, "restart", nodes, rng.random() < 0.2)
 
 
+def roll(world: World, rng: random.Random) -> None:
+    ids = sorted({host.node_id for host in world.hosts})
+    _submit(world, rng, "roll", tuple(rng.sample(ids, rng.randint(1, len(ids)))), rng.random() < 0.2)
+
+
 def stop(world: World, rng: random.Random) -> None:
     _submit(world, rng, "stop", (_some(world, rng).node_id,), rng.random() < 0.4)
 
@@ -152,5 +157,5 @@ def release(world: World, rng: random.Random) -> None:
 
 
 REQUESTS: dict[str, Callable[[World, random.Random], None]] = {
-    ask.__name__: ask for ask in (restart, restart_several, stop, start, cancel, maintenance, release)
+    ask.__name__: ask for ask in (restart, restart_several, roll, stop, start, cancel, maintenance, release)
 }

@@ -102,7 +102,7 @@ class MemorySlow:
         if isinstance(action, RecordDesired):
             return lambda: daemon.coordination.record_desired(action.node_id, action.desired, DEADLINE)
         if isinstance(action, WriteChange):
-            return daemon.coordination.changes.prepare(action.change)
+            return daemon.coordination.changes.prepare(action)
         if isinstance(action, TakePermit | DropPermit | RestPermit | SettlePermit):
             return daemon.coordination.permits.prepare(action)
         if isinstance(action, ElectPreferred):

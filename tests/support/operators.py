@@ -111,7 +111,13 @@ class Meeting:
 
     # --- ports.Changes
 
-    def write(self, change: Change, deadline_seconds: float) -> Outcome:
+    def write(
+        self,
+        change: Change,
+        deadline_seconds: float,
+        created: Sequence[Change] = (),
+        children: Sequence[Change] = (),
+    ) -> Outcome:
         self._fails()
         if self.writing is not None:
             return self.writing

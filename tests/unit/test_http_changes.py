@@ -161,7 +161,7 @@ def test_asking_for_a_change(world: World) -> None:
     }
     assert (made["accept_unavailable"], made["cancel_asked"], made["ended_epoch"]) == (False, False, None)
     assert [verdict["safe"] for verdict in answer["verdicts"]] == [True]
-    assert world.ask("GET", "/v1/changes/100") == (200, made)
+    assert world.ask("GET", "/v1/changes/100") == (200, {**made, "children": []})
     assert world.ask("GET", "/v1/changes") == (200, {"changes": [made]})
 
 
@@ -183,7 +183,7 @@ def test_a_refusal_is_409_with_its_reason(world: World) -> None:
     [
         ({}, "kind must be a text"),
         ({"kind": 5, "brokers": [1]}, "kind must be a text"),
-        ({"kind": "reboot", "brokers": [1]}, "no kind of change 'reboot'; there are restart, start, stop"),
+        ({"kind": "reboot", "brokers": [1]}, "no kind of change 'reboot'; there are restart, roll, start, stop"),
         ({"kind": "x" * 5000, "brokers": [1]}, "no kind of change 'xxx"),
         ({"kind": "restart"}, "list of different broker ids"),
         ({"kind": "restart", "brokers": []}, "list of different broker ids"),

@@ -12,7 +12,7 @@ from bubuku.core.change import KINDS
 from bubuku.core.errors import BubukuError, RefusedError, TimedOutError, UnavailableError, UsageError
 from bubuku.core.guard import Verdict, objections
 from bubuku.core.model import Partition
-from bubuku.core.shared import ChangeState, Maintenance, Permit
+from bubuku.core.shared import Change, ChangeState, Maintenance, Permit
 from bubuku.operations import Operations, Request
 from tests.support import operators
 from tests.support import published as make
@@ -41,7 +41,7 @@ def restart(*nodes: int, **more: Any) -> Request:
 # --- submission -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(name for name, kind in KINDS.items() if kind.child is None))
 def test_a_change_is_written_for_each_broker_in_that_order(
     asked: Operations, meeting: Meeting, kafka: Kafka, kind: str
 ) -> None:
@@ -54,6 +54,64 @@ def test_a_change_is_written_for_each_broker_in_that_order(
     assert answer.changes[0].text == "new settings"
     assert len({c.uuid for c in answer.changes}) == 2
     assert kafka.asked == ([frozenset({3}), frozenset({1})] if KINDS[kind].stops else [])
+
+
+def test_a_parent_is_one_change_of_several_brokers(asked: Operations, meeting: Meeting, kafka: Kafka) -> None:
+    (made,) = asked.submit(Request("roll", (3, 1), "anna@desk")).changes
+    assert (made.node_id, made.nodes, made.sentence) == (None, (3, 1), "brokers 1, 3 are to be restarted")
+    assert meeting.known.changes == (made,)
+    assert kafka.asked == [frozenset({3}), frozenset({1})]
+
+
+ROLL = Change(7, "roll", "roll", None, ChangeState.RUNNING, "bob", 0.0, nodes=(1, 2), owner="one", epoch=1)
+CHILD = Change(8, "roll/1", "restart", 1, ChangeState.RUNNING, "change 7", 0.0, parent="roll")
+IN_A_ROLL = "change 7, a roll of brokers 1, 2, is open: see bubuku-cli changes show 7"
+
+
+@pytest.mark.parametrize("child", [CHILD, None])
+def test_a_restart_of_a_broker_that_is_yet_to_be_rolled_is_the_roll_itself(
+    asked: Operations, meeting: Meeting, child: Change | None
+) -> None:
+    meeting.shows(changes=(ROLL, *([child] if child is not None else [])))
+    assert asked.submit(restart(1)).changes == (ROLL,)
+    assert meeting.created == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "nodes"), [("roll", (3,)), ("stop", (1,)), ("restart", (1, 3))], ids=["a second one", "stop", "in part"]
+)
+def test_what_cannot_stand_beside_a_roll_is_refused(
+    asked: Operations, meeting: Meeting, kind: str, nodes: tuple[int, ...]
+) -> None:
+    meeting.shows(changes=(ROLL, CHILD))
+    with pytest.raises(RefusedError, match=IN_A_ROLL):
+        asked.submit(Request(kind, nodes, "anna"))
+
+
+@pytest.mark.parametrize(("kind", "node"), [("restart", 3), ("stop", 3), ("start", 1), ("restart", 1)])
+def test_what_a_roll_does_not_touch_or_has_done_queues_beside_it(
+    asked: Operations, meeting: Meeting, kind: str, node: int
+) -> None:
+    done = replace(CHILD, state=ChangeState.DONE)
+    meeting.shows(changes=(ROLL, done))
+    (made,) = asked.submit(Request(kind, (node,), "anna")).changes
+    assert (made.kind, made.node_id, meeting.created) == (kind, node, 1)
+
+
+def test_a_roll_is_shown_with_what_it_asked_for(asked: Operations, meeting: Meeting) -> None:
+    meeting.shows(changes=(ROLL, CHILD))
+    assert asked.children(ROLL) == (CHILD,)
+    assert asked.children(CHILD) == ()
+    ended = (replace(CHILD, state=ChangeState.DONE), replace(ROLL, state=ChangeState.DONE))
+    meeting.shows(changes=())
+    meeting.history = [*ended, replace(CHILD, uuid="other", parent="other")]
+    assert asked.children(ended[1]) == ended[:1]
+
+
+def test_a_roll_under_way_is_ended_by_its_worker(asked: Operations, meeting: Meeting) -> None:
+    meeting.shows(changes=(replace(ROLL, owner="who is gone"),))
+    assert asked.cancel(7) == replace(ROLL, owner="who is gone", cancel=True)
+    assert meeting.known.changes[0].state is ChangeState.RUNNING
 
 
 def test_a_dry_run_is_the_same_but_for_the_writing(asked: Operations, meeting: Meeting, kafka: Kafka) -> None:
@@ -130,7 +188,7 @@ def test_a_permit_that_is_taken_while_the_guard_looks_is_noticed(meeting: Meetin
 @pytest.mark.parametrize(
     ("request_", "error"),
     [
-        (Request("reboot", (1,), "a"), "there is no kind of change 'reboot'; there are restart, start, stop"),
+        (Request("reboot", (1,), "a"), "there is no kind of change 'reboot'; there are restart, roll, start, stop"),
         (Request("restart", (), "a"), "name at least one"),
         (restart(1, 9), "no daemon answers for broker 9; those with one are 1, 2, 3"),
     ],

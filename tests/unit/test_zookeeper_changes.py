@@ -11,10 +11,11 @@ import pytest
 
 from bubuku.adapters.zookeeper import documents
 from bubuku.adapters.zookeeper.cache import WatchedNodes
-from bubuku.adapters.zookeeper.changes import HISTORY, ZooKeeperChanges, node_name
+from bubuku.adapters.zookeeper.changes import ZooKeeperChanges, node_name
 from bubuku.adapters.zookeeper.permit import ZooKeeperPermits
 from bubuku.adapters.zookeeper.session import Session as RealSession
 from bubuku.core.actions import Result, TakePermit
+from bubuku.core.change import HISTORY
 from bubuku.core.errors import RefusedError, TimedOutError, UsageError
 from bubuku.core.shared import Change, ChangeState, Entry
 from tests.support.operators import change
@@ -156,7 +157,7 @@ def test_no_reply_is_not_taken_for_a_no(world: World) -> None:
     with pytest.raises(TimedOutError):
         world.made()
     (made,) = world.changes.read(until())[1]
-    world.session.lost = "set"
+    world.session.lost = "commit"
     assert world.changes.write(replace(made, phase="waiting"), 5).result is Result.UNKNOWN
 
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from bubuku.adapters.zookeeper import documents
 from bubuku.adapters.zookeeper.cache import WatchedNodes
-from bubuku.adapters.zookeeper.changes import HISTORY, ZooKeeperChanges, node_name
+from bubuku.adapters.zookeeper.changes import ZooKeeperChanges, node_name
 from bubuku.adapters.zookeeper.permit import ZooKeeperPermits
 from bubuku.core.actions import Result, TakePermit
+from bubuku.core.change import HISTORY
 from bubuku.core.errors import RefusedError, UsageError
 from bubuku.core.shared import Change, ChangeState, Entry, Maintenance, Permit
 from tests.support.stops import TOKEN, change, entry

@@ -12,17 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kazoo.exceptions import BadVersionError, NoNodeError
+from kazoo.exceptions import NoNodeError
 
 from bubuku.adapters.zookeeper import documents
 from bubuku.adapters.zookeeper.cache import Node, WatchedNodes
 from bubuku.adapters.zookeeper.nodes import CONFLICTS, TRIES, Nodes, ended, outcome
 from bubuku.adapters.zookeeper.session import Session
 from bubuku.core.actions import Outcome, Result
+from bubuku.core.change import HISTORY
 from bubuku.core.errors import RefusedError, UnavailableError, UsageError
 from bubuku.core.shared import Change, Maintenance
 
-HISTORY = 500
 FIRST = "0"  # of a name, before what ZooKeeper appends: kazoo's transactions drop a path's last slash
 
 
@@ -44,9 +44,16 @@ class ZooKeeperChanges:
         )
         return maintenance, tuple(sorted(_parsed(found), key=lambda c: c.sequence))
 
-    def write(self, change: Change, deadline_seconds: float) -> Outcome:
-        """The document over its version; REFUSED where another one stands. An ended one moves to the history."""
-        return outcome(deadline_seconds, lambda until: self._write(change, until))
+    def write(
+        self,
+        change: Change,
+        deadline_seconds: float,
+        created: Sequence[Change] = (),
+        children: Sequence[Change] = (),
+    ) -> Outcome:
+        """The document over its version; REFUSED where another one stands. An ended one moves to the history, with its
+        `children`; that of a child stays until its parent's does."""
+        return outcome(deadline_seconds, lambda until: self._write(change, created, children, until))
 
     def create(self, changes: Sequence[Change], deadline_seconds: float) -> tuple[Change, ...]:
         """All of them, in one transaction, with the sequences that ZooKeeper gave them."""
@@ -117,32 +124,35 @@ class ZooKeeperChanges:
             return
         raise UnavailableError(f"{path} kept changing while it was written; ask again")
 
-    def _write(self, change: Change, until: float) -> Outcome:
-        path, body = self._nodes.path("changes", node_name(change.sequence)), documents.change_document(change)
-        try:
-            if change.state.is_open:
-                self._nodes.write(path, body, change.version, until)
-            else:
-                self._end(path, self._nodes.path("history", node_name(change.sequence)), body, change.version, until)
-        except CONFLICTS:
-            return ended(Result.REFUSED, "its document has changed meanwhile")
-        finally:
-            self._cache.forget(path)
-        return ended(Result.DONE)
-
-    def _end(self, path: str, history: str, body: bytes, version: int, until: float) -> None:
-        self._nodes.ensure(self._nodes.path("history"), until)
+    def _write(self, change: Change, created: Sequence[Change], children: Sequence[Change], until: float) -> Outcome:
+        stays = change.state.is_open or change.parent is not None
+        leaving = (*children, *(() if stays else (change,)))
+        folder, history = self._nodes.path("changes"), self._nodes.path("history")
+        if leaving:
+            self._nodes.ensure(history, until)
 
         def send(client: Any) -> Any:
             transaction = client.transaction()
-            transaction.delete(path, version)
-            transaction.create(history, body)
+            if stays:
+                body = documents.change_document(change)
+                transaction.set_data(f"{folder}/{node_name(change.sequence)}", body, change.version)
+            for each in created:
+                transaction.create(f"{folder}/{FIRST}", documents.change_document(each), sequence=True)
+            for each in leaving:
+                transaction.delete(f"{folder}/{node_name(each.sequence)}", each.version)
+                transaction.create(f"{history}/{node_name(each.sequence)}", documents.change_document(each))
             return transaction.commit_async()
 
-        for answer in self._nodes.call(send, until, f"ending {path}"):
-            if isinstance(answer, Exception):
-                raise BadVersionError
-        self._prune(until)
+        try:
+            answers = self._nodes.call(send, until, f"writing change {change.sequence}")
+        finally:
+            for each in (change, *children):
+                self._cache.forget(f"{folder}/{node_name(each.sequence)}")
+        if any(isinstance(answer, Exception) for answer in answers):
+            return ended(Result.REFUSED, "its document has changed meanwhile")
+        if leaving:
+            self._prune(until)
+        return ended(Result.DONE)
 
     def _prune(self, until: float) -> None:
         folder = self._nodes.path("history")

@@ -167,7 +167,10 @@ def cancelled_document(data: bytes) -> bytes | None:
 def parse_change(sequence: int, data: bytes, version: int) -> Change | None:
     """None where it is not a change's document."""
     found = decode(data)
-    if found is None or not isinstance(found.get("uuid"), str) or not _is_int(found.get("node_id")):
+    if found is None or not isinstance(found.get("uuid"), str):
+        return None
+    nodes, node_id = tuple(n for n in _list(found, "nodes") if _is_int(n)), _optional_int(found, "node_id")
+    if node_id is None and not nodes:
         return None
     try:
         state = ChangeState(_text(found, "state", ""))
@@ -178,10 +181,12 @@ def parse_change(sequence: int, data: bytes, version: int) -> Change | None:
         sequence=sequence,
         uuid=found["uuid"],
         kind=_text(found, "kind", "?"),
-        node_id=found["node_id"],
+        node_id=node_id,
         state=state,
         asked_by=_text(found, "asked_by", "?"),
         asked_epoch=_number(found, "asked_epoch"),
+        nodes=nodes,
+        parent=_optional_text(found, "parent"),
         text=_optional_text(found, "text"),
         accept_unavailable=found.get("accept_unavailable") is True,
         owner=_optional_text(found, "owner"),

@@ -13,6 +13,7 @@ from tests.sim.checkers.old_session import old_session
 from tests.sim.checkers.one_kafka import one_kafka
 from tests.sim.checkers.one_stop_each import one_stop_each
 from tests.sim.checkers.own_dirs import own_dirs
+from tests.sim.checkers.parents_whole import parents_whole
 from tests.sim.checkers.permitted import permitted
 from tests.sim.checkers.signals import no_signals
 from tests.sim.checkers.started_again import started_again
@@ -30,5 +31,6 @@ CHECKERS: tuple[Callable[[World], None], ...] = (
     min_isr,
     permitted,
     one_stop_each,
+    parents_whole,
     started_again,
 )

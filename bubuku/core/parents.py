@@ -1,0 +1,171 @@
+"""Parent changes, and changes that nobody works on any more: which document this member moves on next. Pure.
+
+Called by `core.decide` in every cycle. A parent (a roll) is claimed by any member: its document names the claimer's
+instance, with the epoch raised. It asks for one child after the other, each in one transaction with its own step, and
+ends in one transaction with theirs; its children's documents are all that it knows of what was done. So a step is done
+once, whoever works on it and whenever that one dies: who has lost the claim writes over a version that is gone, and
+nothing comes of it. Whether a claim's owner lives is seen by its `members/` node, which is ephemeral.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from bubuku.core import change as changes
+from bubuku.core import stop_facts
+from bubuku.core.actions import Action, RestPermit, Result, WriteChange
+from bubuku.core.guard import named
+from bubuku.core.memory import Memory
+from bubuku.core.model import CoordinationView
+from bubuku.core.observation import Observation
+from bubuku.core.shared import Change, ChangeState
+
+TAKE_OVER_SECONDS = 8.0  # the worker's member is gone for so long: what it sent has an end, and another one goes on
+GONE_SECONDS = 600.0  # a broker's daemon is gone for so long: what was asked of it is not waited for any more
+
+
+def step(memory: Memory, obs: Observation) -> tuple[Memory, Action | None]:
+    """At most one write, of the oldest document that is to be moved on by this member."""
+    meeting = obs.coordination.value
+    if meeting is None or not stop_facts.is_ours(obs, meeting):
+        return (replace(memory, away={}) if memory.away else memory), None
+    away = _away(memory.away, obs.now, meeting)
+    if away != memory.away:
+        memory = replace(memory, away=away)
+    written = obs.outcomes.get(WriteChange)
+    if written is not None and written.result is Result.RUNNING:
+        return memory, None
+    at = Worker(memory, obs, meeting)
+    for each in meeting.changes:
+        wanted = at.next(each) if changes.is_workable(each) else None
+        if isinstance(wanted, WriteChange):
+            return changes.sent(memory, wanted, obs.now)
+        if wanted is not None:
+            return memory, wanted
+    return memory, None
+
+
+def _away(before: Mapping[str, float], now: float, meeting: CoordinationView) -> dict[str, float]:
+    """Since when this member sees that who has to work on a change is not there, by the change's uuid."""
+    open_ones = [c for c in meeting.changes if c.state.is_open]
+    return {c.uuid: before.get(c.uuid, now) for c in open_ones if _is_away(c, meeting)}
+
+
+def _is_away(change: Change, meeting: CoordinationView) -> bool:
+    if change.node_id is not None:
+        return all(member.node_id != change.node_id for member in meeting.members)
+    return change.owner is not None and all(member.instance != change.owner for member in meeting.members)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """This member, and what it sees of all changes."""
+
+    memory: Memory
+    obs: Observation
+    meeting: CoordinationView
+
+    def next(self, change: Change) -> Action | None:
+        if change.node_id is not None:
+            return self._abandoned(change)
+        if change.state is not ChangeState.RUNNING or change.owner != self.obs.record.instance:
+            claimed = changes.claimed(change, self.obs.record.instance)
+            return WriteChange(self._said(claimed)) if self._may_claim(change) else None
+        return self._advanced(change)
+
+    def _gone_for(self, change: Change) -> float:
+        since = self.memory.away.get(change.uuid)
+        return 0.0 if since is None else self.obs.now - since
+
+    def _abandoned(self, change: Change) -> Action | None:
+        """Its broker's daemon is gone for long: its entry stays, but is not waited for; then the change has failed."""
+        permit = self.meeting.permit
+        if self._gone_for(change) < GONE_SECONDS or permit is None or change.node_id is None:
+            return None
+        entry = permit.entries.get(change.node_id)
+        if entry is not None and entry.working and entry.change == change.uuid:
+            rested = self.obs.outcomes.get(RestPermit)
+            is_busy = rested is not None and rested.result is Result.RUNNING
+            return None if is_busy else RestPermit(change.node_id, entry.token)
+        sentence = f"broker {change.node_id} has had no daemon for {GONE_SECONDS / 60:.0f} min; ask again when it has"
+        gone = replace(change, epoch=change.epoch + 1)
+        return WriteChange(changes.ended(gone, ChangeState.FAILED, sentence, self.obs.wall))
+
+    def _may_claim(self, parent: Change) -> bool:
+        if parent.state is ChangeState.RUNNING:
+            return self._gone_for(parent) >= TAKE_OVER_SECONDS
+        return not any(
+            c.node_id is None and c.state.is_open and c.sequence < parent.sequence for c in self.meeting.changes
+        )
+
+    def children(self, parent: Change) -> list[Change]:
+        return [c for c in self.meeting.changes if c.parent == parent.uuid]
+
+    def _advanced(self, parent: Change) -> Action | None:
+        """The next step of a parent that is ours: ask for a child, or end; None while a child is at work."""
+        children = self.children(parent)
+        standing = [c for c in children if c.state.is_open]
+        failed = [c for c in children if c.state in (ChangeState.FAILED, ChangeState.CANCELLED)]
+        if standing:
+            return self._cancelled_child(standing) if parent.cancel or failed else self._retold(parent)
+        left = self._left(parent)
+        if failed:
+            return self._ended(parent, failed[0].state, f"broker {failed[0].node_id}: {failed[0].sentence}")
+        if not left:
+            return self._ended(parent, ChangeState.DONE, "")
+        if parent.cancel:
+            return self._ended(parent, ChangeState.CANCELLED, "cancelled")
+        child = _child(parent, left[0], self.obs.wall)
+        return WriteChange(self._said(parent, child), created=(child,))
+
+    def _left(self, parent: Change) -> list[int]:
+        """Those for whom nothing was asked yet."""
+        asked = {c.node_id for c in self.children(parent)}
+        return [node for node in parent.nodes if node not in asked]
+
+    def _cancelled_child(self, standing: list[Change]) -> Action | None:
+        """It ends as any cancelled one does: before its broker was stopped at once, else when that serves again."""
+        wanted = [c for c in standing if not c.cancel and c.schema <= changes.SCHEMA]
+        return WriteChange(replace(wanted[0], cancel=True)) if wanted else None
+
+    def _retold(self, parent: Change) -> Action | None:
+        said = self._said(parent)
+        return WriteChange(said) if said != parent else None
+
+    def _ended(self, parent: Change, state: ChangeState, sentence: str) -> Action:
+        """In one transaction with the children, which move to the history with it."""
+        verb = changes.KINDS[parent.kind].verb
+        done = [c.node_id for c in self.children(parent) if c.state is ChangeState.DONE and c.node_id is not None]
+        so_far = f"{named(done)} {'was' if len(done) == 1 else 'were'} {verb}" if done else f"none was {verb}"
+        told = f"{sentence}; {so_far}" if sentence else so_far
+        return WriteChange(changes.ended(parent, state, told, self.obs.wall), children=tuple(self.children(parent)))
+
+    def _said(self, parent: Change, child: Change | None = None) -> Change:
+        """The parent's document with where it is: what is at work, and how many are done."""
+        done = sum(1 for c in self.children(parent) if c.state is ChangeState.DONE)
+        standing = child or next((c for c in self.children(parent) if c.state.is_open), None)
+        if standing is None:
+            return replace(parent, phase="waiting", sentence=f"{done} of {len(parent.nodes)} done")
+        verb = changes.KINDS[parent.kind].verb
+        sentence = f"broker {standing.node_id} is being {verb}; {done} of {len(parent.nodes)} done"
+        return replace(parent, phase="working", sentence=sentence)
+
+
+def _child(parent: Change, node: int, wall: float) -> Change:
+    """What a parent asks of this broker's daemon. Its uuid is the same whoever asks, and however often."""
+    kind = changes.KINDS[parent.kind].child
+    assert kind is not None, "a parent has children"
+    return Change(
+        sequence=-1,
+        uuid=f"{parent.uuid}/{node}",
+        kind=kind,
+        node_id=node,
+        state=ChangeState.QUEUED,
+        asked_by=f"change {parent.sequence}",
+        asked_epoch=wall,
+        parent=parent.uuid,
+        text=parent.text,
+        accept_unavailable=parent.accept_unavailable,
+        sentence=f"broker {node} is to be {changes.KINDS[kind].verb}",
+    )

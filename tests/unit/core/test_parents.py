@@ -1,0 +1,217 @@
+"""Parents, claimed by any member, and changes that nobody works on: what this member writes next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bubuku.core import parents
+from bubuku.core.actions import Action, RestPermit, Result, WriteChange
+from bubuku.core.memory import Memory
+from bubuku.core.model import CoordinationView, Member
+from bubuku.core.observation import Observation
+from bubuku.core.parents import GONE_SECONDS, TAKE_OVER_SECONDS
+from bubuku.core.shared import Change, ChangeState, Entry
+from tests.support.observations import INSTANCE, NOW
+from tests.support.stops import agreed, done, serving
+
+OTHER = "instance-2"
+ROLL = Change(
+    5, "roll", "roll", None, ChangeState.RUNNING, "ann", 0.0, text="a patch", nodes=(2, 1), owner=INSTANCE, epoch=1
+)
+QUEUED = replace(ROLL, state=ChangeState.QUEUED, owner=None, epoch=0, phase="queued")
+
+
+def member(node_id: int, instance: str) -> Member:
+    return Member(node_id, f"host-{node_id}", instance, ("broker",), "1", None, None, "serving", "", 0.0)
+
+
+MEMBERS = (member(1, INSTANCE), member(2, OTHER))
+
+
+def child(node: int, state: ChangeState = ChangeState.RUNNING, **changes: Any) -> Change:
+    usual = Change(10 + node, f"roll/{node}", "restart", node, state, "change 5", 0.0, parent="roll", version=3)
+    return replace(usual, **changes)
+
+
+def seen(*changes: Change, members: tuple[Member, ...] = MEMBERS, **more: Any) -> Observation:
+    view = agreed(*changes, members=members, **more)
+    return serving(view)
+
+
+def next_write(*changes: Change, memory: Memory | None = None, **more: Any) -> Action | None:
+    return parents.step(memory if memory is not None else Memory(), seen(*changes, **more))[1]
+
+
+def written(*changes: Change, **more: Any) -> WriteChange:
+    found = next_write(*changes, **more)
+    assert isinstance(found, WriteChange), found
+    return found
+
+
+def test_a_queued_parent_is_claimed_by_any_member() -> None:
+    claim = written(QUEUED).change
+    assert (claim.owner, claim.epoch, claim.state, claim.version) == (INSTANCE, 1, ChangeState.RUNNING, QUEUED.version)
+    assert claim.sentence == "0 of 2 done"
+
+
+def test_one_parent_at_a_time_the_oldest_first() -> None:
+    running_elsewhere = replace(ROLL, owner=OTHER)
+    assert next_write(running_elsewhere, replace(QUEUED, sequence=6, uuid="next")) is None
+
+
+def test_its_first_child_is_asked_for_in_one_transaction_with_its_step() -> None:
+    found = written(ROLL)
+    (made,) = found.created
+    assert (made.node_id, made.kind, made.parent, made.state) == (2, "restart", "roll", ChangeState.QUEUED)
+    assert (made.asked_by, made.text, made.accept_unavailable) == ("change 5", "a patch", False)
+    assert (found.change.version, found.change.epoch, found.change.sentence) == (
+        ROLL.version,
+        ROLL.epoch,
+        "broker 2 is being restarted; 0 of 2 done",
+    )
+
+
+def test_a_child_is_the_same_whoever_asks_for_it() -> None:
+    again = parents.step(Memory(), seen(ROLL))[1]
+    assert again == written(ROLL)
+
+
+def test_it_waits_while_a_child_is_at_work() -> None:
+    told = written(ROLL, child(2))
+    assert told.created == ()
+    assert next_write(replace(told.change, version=ROLL.version), child(2)) is None
+
+
+def test_the_next_child_follows_the_last() -> None:
+    found = written(ROLL, child(2, ChangeState.DONE))
+    assert [c.node_id for c in found.created] == [1]
+    assert found.change.sentence == "broker 1 is being restarted; 1 of 2 done"
+
+
+def test_it_ends_together_with_its_children() -> None:
+    children = (child(2, ChangeState.DONE), child(1, ChangeState.DONE))
+    found = written(ROLL, *children)
+    assert (found.change.state, found.change.sentence) == (ChangeState.DONE, "brokers 1, 2 were restarted")
+    assert (found.children, found.change.ended_epoch) == (children, serving().wall)
+
+
+@pytest.mark.parametrize("state", [ChangeState.FAILED, ChangeState.CANCELLED])
+def test_no_further_child_after_one_that_was_not_done(state: ChangeState) -> None:
+    lost = child(2, state, sentence="it does not come back")
+    found = written(ROLL, lost)
+    assert (found.change.state, found.created, found.children) == (state, (), (lost,))
+    assert found.change.sentence == "broker 2: it does not come back; none was restarted"
+
+
+def test_cancelled_it_has_its_child_ended_first() -> None:
+    cancelled = replace(ROLL, cancel=True)
+    asked = written(cancelled, child(2))
+    assert asked == WriteChange(child(2, cancel=True))
+    assert next_write(cancelled, child(2, cancel=True)) is None
+    ended = written(cancelled, child(2, ChangeState.DONE)).change
+    assert (ended.state, ended.sentence) == (ChangeState.CANCELLED, "cancelled; broker 2 was restarted")
+
+
+def test_cancelled_when_all_was_done_it_is_done() -> None:
+    children = (child(2, ChangeState.DONE), child(1, ChangeState.DONE))
+    assert written(replace(ROLL, cancel=True), *children).change.state is ChangeState.DONE
+
+
+def aged(memory: Memory, *changes: Change, seconds: float, **more: Any) -> tuple[Memory, Action | None]:
+    """The same is still seen so much later."""
+    memory, _ = parents.step(memory, seen(*changes, **more))
+    obs = replace(seen(*changes, **more), now=NOW + seconds)
+    return parents.step(memory, obs)
+
+
+ALONE = (member(1, INSTANCE),)
+THEIRS = replace(ROLL, owner=OTHER, epoch=4)
+
+
+def test_another_members_parent_is_left_alone_while_that_one_lives() -> None:
+    assert aged(Memory(), THEIRS, seconds=1e6)[1] is None
+
+
+def test_a_parent_whose_worker_is_gone_is_taken_over_with_the_epoch_raised() -> None:
+    assert aged(Memory(), THEIRS, seconds=TAKE_OVER_SECONDS - 0.1, members=ALONE)[1] is None
+    _, found = aged(Memory(), THEIRS, seconds=TAKE_OVER_SECONDS, members=ALONE)
+    assert isinstance(found, WriteChange)
+    assert (found.change.owner, found.change.epoch, found.created) == (INSTANCE, 5, ())
+
+
+def test_who_comes_back_within_the_time_keeps_it() -> None:
+    memory, _ = parents.step(Memory(), seen(THEIRS, members=ALONE))
+    memory, _ = parents.step(memory, replace(seen(THEIRS), now=NOW + 5))
+    _, found = parents.step(memory, replace(seen(THEIRS, members=ALONE), now=NOW + TAKE_OVER_SECONDS))
+    assert found is None
+
+
+def test_what_was_counted_before_the_connection_was_lost_does_not_count() -> None:
+    memory, _ = parents.step(Memory(), seen(THEIRS, members=ALONE))
+    memory, _ = parents.step(memory, replace(seen(THEIRS, members=ALONE, connected=False), now=NOW + 5))
+    _, found = parents.step(memory, replace(seen(THEIRS, members=ALONE), now=NOW + TAKE_OVER_SECONDS))
+    assert found is None
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        agreed(ROLL, members=MEMBERS, connected=False),
+        agreed(ROLL, members=MEMBERS, marker="another-root"),
+        agreed(ROLL, members=MEMBERS, member_owner=OTHER),
+    ],
+    ids=["no connection", "another ZooKeeper", "not our id"],
+)
+def test_nothing_is_written_where_it_is_not_ours_to_write(view: CoordinationView) -> None:
+    assert parents.step(Memory(), serving(view))[1] is None
+
+
+def test_a_newer_schema_is_left_alone() -> None:
+    assert next_write(replace(ROLL, schema=99)) is None
+    assert next_write(replace(QUEUED, schema=99)) is None
+
+
+def test_over_one_version_it_is_written_once_and_again_after_a_while() -> None:
+    memory, first = parents.step(Memory(), seen(ROLL))
+    assert first is not None
+    memory, again = parents.step(memory, replace(seen(ROLL), now=NOW + 1))
+    assert again is None
+    _, later = parents.step(memory, replace(seen(ROLL), now=NOW + 6))
+    assert later == first
+
+
+def test_no_second_write_while_one_is_under_way() -> None:
+    obs = replace(seen(ROLL), outcomes={WriteChange: done(result=Result.RUNNING)})
+    assert parents.step(Memory(), obs)[1] is None
+
+
+class TestAbandoned:
+    """A change of broker 2, whose daemon is gone."""
+
+    CHANGE = child(2, parent=None, owner=OTHER, epoch=3)
+    ENTRY = Entry("token", "host-2", 0.0, change="roll/2")
+
+    def test_it_is_waited_for_so_long(self) -> None:
+        assert aged(Memory(), self.CHANGE, seconds=GONE_SECONDS - 1, members=ALONE)[1] is None
+        assert aged(Memory(), self.CHANGE, seconds=1e6)[1] is None
+
+    def test_then_it_has_failed_with_the_epoch_raised(self) -> None:
+        _, found = aged(Memory(), self.CHANGE, seconds=GONE_SECONDS, members=ALONE)
+        assert isinstance(found, WriteChange)
+        assert (found.change.state, found.change.epoch) == (ChangeState.FAILED, 4)
+        assert found.change.sentence == "broker 2 has had no daemon for 10 min; ask again when it has"
+
+    def test_but_first_its_entry_is_not_in_work_any_more(self) -> None:
+        _, found = aged(Memory(), self.CHANGE, seconds=GONE_SECONDS, members=ALONE, others={2: self.ENTRY})
+        assert found == RestPermit(2, "token")
+        resting = {2: replace(self.ENTRY, working=False)}
+        _, found = aged(Memory(), self.CHANGE, seconds=GONE_SECONDS, members=ALONE, others=resting)
+        assert isinstance(found, WriteChange)
+
+    def test_an_entry_of_another_stop_is_not_touched(self) -> None:
+        others = {2: replace(self.ENTRY, change="other")}
+        _, found = aged(Memory(), self.CHANGE, seconds=GONE_SECONDS, members=ALONE, others=others)
+        assert isinstance(found, WriteChange)
