@@ -16,21 +16,21 @@ from typing import Any
 
 import click
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from bubuku.cli import output as out
 from bubuku.cli import source
+from bubuku.cli.change_table import line
+from bubuku.cli.progress import Display
 from bubuku.core.errors import BubukuError, TimedOutError, UnavailableError, UsageError
 
 TOKEN_VARIABLE = "BUBUKU_TOKEN_FILE"
 SUBMIT_SECONDS = 45.0  # the guard asks the cluster first: more than the daemon allows itself
 POLL_SECONDS = 0.5
+REFRESHES_A_SECOND = 2
 SILENCE_SECONDS = 120.0  # for so long no daemon at all may answer while an end is waited for
 WRITE_SECONDS = 20.0
 DRY_RUN = "dry run: nothing was asked for"
 GOES_ON = "what was asked for goes on: bubuku-cli changes list"
-COLOURS = {"done": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "queued": ""}
 
 token_option = click.option(
     "--token-file",
@@ -83,8 +83,8 @@ def wait(
 ) -> list[dict[str, Any]]:
     """Follow the changes until all have ended. Daemons may come and go meanwhile.
 
-    `show` gets each state that is new; `say` a line when nobody answers, once, until somebody does. Raises
-    TimedOutError where none of them answers for long.
+    `show` gets each state that is new, also of what they have asked for; `say` a line when nobody answers, once, until
+    somebody does. Raises TimedOutError where none of them answers for long.
     """
     ended: dict[int, dict[str, Any]] = {}
     seen: dict[int, tuple[Any, ...]] = {}
@@ -101,10 +101,11 @@ def wait(
                     silent = True
                 break  # the others would not be answered either
             heard, silent = time.monotonic(), False
-            key = (document["state"], document["phase"], document["sentence"])
-            if seen.get(sequence) != key:
-                seen[sequence] = key
-                show(document)
+            for each in (document, *document["children"]):
+                key = (each["state"], each["phase"], each["sentence"])
+                if seen.get(each["sequence"]) != key:
+                    seen[each["sequence"]] = key
+                    show(each)
             if document["state"] not in ("queued", "running"):
                 ended[sequence] = document
         if len(ended) == len(sequences):
@@ -113,8 +114,10 @@ def wait(
 
 
 def follow(urls: Sequence[str], sequences: Sequence[int]) -> list[dict[str, Any]]:
-    """`wait` with a display: a live table on a terminal, else a line for each step, on stderr. Ctrl-C ends the waiting,
-    not the changes."""
+    """`wait` with a display: live bars and a table on a terminal, else a line for each step, on stderr.
+
+    Ctrl-C ends the waiting, not the changes.
+    """
     try:
         return _followed(urls, sequences)
     except KeyboardInterrupt:
@@ -130,38 +133,9 @@ def _followed(urls: Sequence[str], sequences: Sequence[int]) -> list[dict[str, A
             lambda document: click.echo(line(document), err=True),
             lambda text: click.echo(text, err=True),
         )
-    latest: dict[int, dict[str, Any]] = {}
-    with Live(console=out.console(width=None, stderr=True), auto_refresh=False) as live:
-
-        def show(document: dict[str, Any]) -> None:
-            latest[document["sequence"]] = document
-            live.update(table(list(latest.values())), refresh=True)
-
-        return wait(urls, sequences, show, live.console.print)
-
-
-def line(document: dict[str, Any]) -> str:
-    number = "" if document["sequence"] is None else f" {document['sequence']}"
-    what = f"{document['kind']} of broker {document['broker']}"
-    return f"change{number}: {what}: {document['phase'].replace('_', ' ')}: {document['sentence']}"
-
-
-def table(documents: Sequence[dict[str, Any]]) -> Table:
-    found = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("CHANGE", "KIND", "BROKER", "STATE", "PHASE", "ASKED BY", "WHAT IS GOING ON"):
-        found.add_column(heading, no_wrap=heading != "WHAT IS GOING ON")
-    for each in documents:
-        state = each["state"]
-        found.add_row(
-            "" if each["sequence"] is None else str(each["sequence"]),
-            each["kind"],
-            str(each["broker"]),
-            Text(state, style=COLOURS.get(state, "")),
-            each["phase"].replace("_", " "),
-            each["asked_by"],
-            each["sentence"],
-        )
-    return found
+    display = Display(list(sequences))
+    with Live(console=out.console(width=None, stderr=True), refresh_per_second=REFRESHES_A_SECOND) as live:
+        return wait(urls, sequences, lambda document: live.update(display.show(document)), live.console.print)
 
 
 def exit_code(documents: Sequence[dict[str, Any]]) -> int:

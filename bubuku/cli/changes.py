@@ -14,11 +14,12 @@ import click
 
 from bubuku.cli import acting, source
 from bubuku.cli import output as out
-from bubuku.cli.status import api_option, listed
+from bubuku.cli.change_table import table
+from bubuku.cli.status import CLUSTER, api_option, listed
 from bubuku.core.errors import BubukuError, UsageError
 
 CHANGES = "/v1/changes"
-VERBS = {"restart": "Restart", "stop": "Stop", "start": "Start"}
+VERBS = {"restart": "Restart", "stop": "Stop", "start": "Start", "roll": "Roll"}
 
 
 brokers_option = click.option(
@@ -80,6 +81,27 @@ def start(ctx: click.Context, /, **options: Any) -> None:
     submit(ctx, "start", False, **options)
 
 
+@click.command(context_settings={"ignore_unknown_options": True})
+@acts
+@accept_option
+@click.argument("former_options", nargs=-1, type=click.UNPROCESSED, metavar="")
+@click.pass_context
+def rolling_restart(
+    ctx: click.Context, /, former_options: tuple[str, ...], accept_unavailable: bool, **options: Any
+) -> None:
+    """Restart all brokers, or those that are named, one after the other, as one change.
+
+    Any daemon carries it on. It goes no further where one of them does not come back, and can be cancelled as a whole.
+    """
+    if former_options:
+        former_name = former_options[0].partition("=")[0][:100]
+        raise UsageError(f"{former_name}: there is no such option; a rolling restart changes no image, instance or key")
+    if not options["brokers"]:
+        rows = source.fetch(source.addresses(options["api"]), CLUSTER)["brokers"]
+        options["brokers"] = tuple(row["node_id"] for row in rows if "broker" in row["roles"])
+    submit(ctx, "roll", accept_unavailable, **options)
+
+
 def submit(
     ctx: click.Context,
     kind: str,
@@ -115,7 +137,7 @@ def submit(
         click.echo(acting.DRY_RUN, err=True)
     elif wait:
         answer["changes"] = acting.follow(urls, [each["sequence"] for each in answer["changes"]])
-    out.show(answer, output, lambda d: acting.table(d["changes"]))
+    out.show(answer, output, lambda d: table(d["changes"]))
     if wait and not dry_run:
         ctx.exit(acting.exit_code(answer["changes"]))
 
@@ -132,7 +154,7 @@ def changes() -> None:
 def list_changes(ended: int, api: str | None, output: str) -> None:
     """The open changes, then the newest of those that have ended."""
     document = source.fetch(source.addresses(api), f"{CHANGES}?ended={ended}", acting.SUBMIT_SECONDS)
-    out.show(document, output, lambda d: acting.table(d["changes"]) if d["changes"] else "no changes")
+    out.show(document, output, lambda d: table(d["changes"]) if d["changes"] else "no changes")
 
 
 @changes.command("show")
@@ -147,7 +169,7 @@ def show_change(ctx: click.Context, sequence: int, watch: bool, api: str | None,
     document = source.fetch(urls, f"{CHANGES}/{sequence}", acting.SUBMIT_SECONDS)
     if watch:
         document = acting.follow(urls, [sequence])[0]
-    out.show(document, output, lambda d: acting.table([d]))
+    out.show(document, output, lambda d: table([d, *d["children"]]))
     if watch:
         ctx.exit(acting.exit_code([document]))
 
@@ -180,7 +202,7 @@ def cancel_change(
         click.echo(acting.DRY_RUN, err=True)
     elif wait:
         document = acting.follow(urls, [sequence])[0]
-    out.show(document, output, lambda d: acting.table([d]))
+    out.show(document, output, lambda d: table([d]))
     if wait and not dry_run:
         ctx.exit(0 if document["state"] == "cancelled" else BubukuError.exit_code)
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from bubuku.cli import acting, source
 from bubuku.cli import output as out
+from bubuku.cli.change_table import table as table_of
 from bubuku.cli.changes import CHANGES, cancel
 from bubuku.cli.status import CLUSTER, api_option
 from bubuku.core import former
@@ -40,7 +41,6 @@ def _is_gone(words: str) -> click.Command:
     return command
 
 
-rolling_restart = _is_gone("rolling-restart")
 rebalance = _is_gone("rebalance")
 swap_fat_slim = _is_gone("swap_fat_slim")
 migrate = _is_gone("migrate")
@@ -99,7 +99,7 @@ def _open(api: str | None, broker: int | None) -> list[dict[str, Any]]:
 
 
 def _table(document: dict[str, Any]) -> Table | str:
-    return acting.table(document["changes"]) if document["changes"] else "no changes"
+    return table_of(document["changes"]) if document["changes"] else "no changes"
 
 
 @click.command()

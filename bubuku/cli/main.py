@@ -26,6 +26,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "cluster": ("bubuku.cli.status", "cluster", "The cluster as a whole: `cluster show`."),
     "safe-to-stop": ("bubuku.cli.safe_to_stop", "safe_to_stop", "Whether brokers may be stopped now, or why not."),
     "restart": ("bubuku.cli.changes", "restart", "Restart brokers, one after the other, never hurting a client."),
+    "rolling-restart": (
+        "bubuku.cli.changes",
+        "rolling_restart",
+        "Restart all brokers, as one change.",
+    ),
     "stop": ("bubuku.cli.changes", "stop", "Stop a broker, and keep it stopped."),
     "start": ("bubuku.cli.changes", "start", "Start a broker that was stopped on purpose."),
     "changes": ("bubuku.cli.changes", "changes", "What was asked for, and what became of it: list, show, cancel."),
@@ -40,7 +45,6 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 FORMER: dict[str, tuple[str, str, str]] = {
     "actions": ("bubuku.cli.former", "actions", "list, delete: now `changes list` and `changes cancel`."),
     "stats": ("bubuku.cli.former", "stats", "Disks: now in `status`."),
-    "rolling-restart": ("bubuku.cli.former", "rolling_restart", "Now `restart --broker 1 --broker 2 …`."),
     "rebalance": ("bubuku.cli.former", "rebalance", "Not there yet."),
     "swap_fat_slim": ("bubuku.cli.former", "swap_fat_slim", "Not there yet."),
     "migrate": ("bubuku.cli.former", "migrate", "Not there yet."),

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bubuku.cli import acting, source
+from bubuku.cli import change_table, source
 from bubuku.cli import output as out
 
 COLOURS = {
@@ -138,7 +138,7 @@ def asked_for(document: dict[str, Any]) -> list[str]:
     maintenance = document.get("maintenance")
     if maintenance is not None and maintenance["on"]:
         lines.append(maintenance_line(maintenance))
-    lines += [acting.line(change) for change in document.get("changes") or ()]
+    lines += [change_table.line(change) for change in document.get("changes") or ()]
     answered = {row["node_id"] for row in document["brokers"] if row["daemon"] is not False}
     for entry in document.get("permit") or ():
         broker = entry["broker"]

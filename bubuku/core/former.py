@@ -31,11 +31,7 @@ COMMANDS: tuple[FormerCommand, ...] = (
     FormerCommand("actions delete", "bubuku-cli changes cancel NUMBER", works=True),
     FormerCommand("stats", "bubuku-cli status, column DISK", works=True),
     FormerCommand("restart", "bubuku-cli restart --broker N", works=True),
-    FormerCommand(
-        "rolling-restart",
-        "bubuku-cli restart --broker 1 --broker 2 …, which restarts them one after the other; it changes no image, "
-        "instance or key",
-    ),
+    FormerCommand("rolling-restart", "bubuku-cli rolling-restart, which changes no image, instance or key", works=True),
     FormerCommand("rebalance", f"none yet; until then {KAFKAS}kafka-reassign-partitions.sh"),
     FormerCommand("swap_fat_slim", f"none yet; until then {KAFKAS}kafka-reassign-partitions.sh"),
     FormerCommand("migrate", f"none yet; until then {KAFKAS}kafka-reassign-partitions.sh"),

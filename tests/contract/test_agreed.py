@@ -204,6 +204,32 @@ class TestChanges:
         assert port.changes.ended(0, 3.0) == ()
         assert port.changes.ended(5, 3.0)[1].sentence == "it serves"
 
+    def test_a_parent_asks_for_a_child_in_one_transaction_and_ends_with_it(self, world: MeetingWorld) -> None:
+        port = world.daemon()
+        port.changes.create([replace(ASKED, kind="roll", node_id=None, nodes=(2, 1))], 3.0)
+        parent = world.wait(lambda: seen(port).changes, 5, "the parent")[0]
+        child = replace(ASKED, uuid="uuid-1/2", node_id=2, parent="uuid-1")
+        assert port.changes.write(replace(parent, phase="working"), 3.0, created=[child]).result is Result.DONE
+        late = port.changes.write(replace(parent, phase="late"), 3.0, created=[child])
+        assert late.result is Result.REFUSED
+        assert seen(port).changes == (
+            replace(parent, phase="working", version=parent.version + 1),
+            replace(child, sequence=1),
+        )
+        over = replace(seen(port).changes[1], state=ChangeState.DONE)
+        assert port.changes.write(over, 3.0).result is Result.DONE
+        standing, ended = seen(port).changes
+        assert ended == replace(over, version=over.version + 1)  # it stays beside its parent
+        done = replace(standing, state=ChangeState.DONE)
+        assert port.changes.write(done, 3.0, children=[over]).result is Result.REFUSED
+        assert len(seen(port).changes) == 2
+        assert port.changes.write(done, 3.0, children=[ended]).result is Result.DONE
+        assert seen(port).changes == ()
+        assert [(c.sequence, c.parent, c.state) for c in port.changes.ended(5, 3.0)] == [
+            (1, "uuid-1", ChangeState.DONE),
+            (0, None, ChangeState.DONE),
+        ]
+
     def test_a_cancelled_one_is_marked(self, world: MeetingWorld) -> None:
         one, two = world.daemon(), world.daemon()
         one.changes.create([ASKED], 3.0)

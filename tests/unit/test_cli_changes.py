@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,30 @@ def test_data_alone_is_on_stdout(world: World, output: str, load: Callable[[str]
 def test_what_was_not_done_is_exit_1(world: World, state: ChangeState) -> None:
     world.goes(100, (state, state.value, "why"))
     assert world.run("stop", "--broker", "1").exit_code == 1
+
+
+def test_a_roll_is_followed_with_what_it_asks_for(world: World) -> None:
+    def asks() -> None:
+        (roll,) = world.meeting.known.changes
+        child = change(101, state=ChangeState.RUNNING, phase="settling", sentence="it serves", parent=roll.uuid)
+        world.meeting.shows(changes=(replace(roll, state=ChangeState.RUNNING, phase="working"), child))
+
+    def ends() -> None:
+        roll, child = world.meeting.known.changes
+        world.meeting.history = [replace(each, state=ChangeState.DONE, phase="done") for each in (roll, child)]
+        world.meeting.shows(changes=())
+
+    world.meeting.steps = [asks, ends]
+    result = world.run("rolling-restart", "--broker", "1", "--broker", "3")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [
+        "change 100: roll of brokers 1, 3: working: brokers 1, 3 are to be restarted",
+        "change 101: restart of broker 1: settling: it serves",
+        "change 100: roll of brokers 1, 3: done: brokers 1, 3 are to be restarted",
+        "change 101: restart of broker 1: done: it serves",
+    ]
+    shown = world.run("changes", "show", "100").stdout.splitlines()
+    assert [row.split()[:2] for row in shown[1:]] == [["100", "roll"], ["101", "restart"]]
 
 
 def test_of_several_each_must_be_done(world: World) -> None:

@@ -60,9 +60,6 @@ def world() -> Iterator[World]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["rolling-restart"],
-        ["rolling-restart", "--image-tag", "x", "--instance-type=m4.4xlarge", "--scalyr-key", "k", "--cool-down", "20"],
-        ["rolling-restart", "--scalyr-region", "eu", "--kms-key-id", "arn"],
         ["rebalance"],
         ["rebalance", "--broker", "1", "--empty_brokers", "1,2", "--exclude_topics", "a", "--bin-packing"],
         ["rebalance", "--parallelism", "3", "--throttle", "100", "--remove-throttle"],
@@ -78,6 +75,22 @@ def test_what_is_gone_names_its_successor_and_exits_2(world: World, arguments: l
     words = " ".join(arguments[:2]) if arguments[0] == "validate" else arguments[0]
     successor = former.command(words).successor
     assert result.stderr == f"bubuku-cli: `{words}` is the original bubuku's; its successor: {successor}\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--image-tag", "x", "--instance-type=m4.4xlarge", "--scalyr-key", "k", "--cool-down", "20"],
+        ["--scalyr-region", "eu", "--kms-key-id", "arn"],
+        ["--instance-type=m4.4xlarge", "--broker", "1"],
+    ],
+)
+def test_what_a_rolling_restart_does_not_do_any_more_is_named(world: World, options: list[str]) -> None:
+    result = world.run("rolling-restart", *options)
+    name = options[0].partition("=")[0]
+    said = "there is no such option; a rolling restart changes no image, instance or key"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"bubuku-cli: {name}: {said}\n")
+    assert world.meeting.created == 0
 
 
 def test_restart_without_a_broker_says_how(world: World) -> None:
@@ -126,7 +139,7 @@ def test_stats(world: World) -> None:
 
 
 def test_each_former_command_is_there_and_in_a_section_of_its_own(world: World) -> None:
-    assert {row.words.split()[0] for row in former.COMMANDS} == {*FORMER, "restart"}
+    assert {row.words.split()[0] for row in former.COMMANDS} == {*FORMER, "restart", "rolling-restart"}
     assert not set(FORMER) & set(COMMANDS)
     text = world.run("--help").stdout
     assert text.index("Commands:") < text.index("restart") < text.index("Former names:") < text.index("swap_fat_slim")
