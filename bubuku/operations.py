@@ -50,6 +50,15 @@ class Answer:
     verdicts: tuple[Verdict, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One change. `worker`: the broker whose daemon works on it; `children`: what it has asked for so far, in order."""
+
+    change: Change
+    worker: int | None
+    children: tuple[Change, ...]
+
+
 class Operations:
     def __init__(
         self,
@@ -123,12 +132,15 @@ class Operations:
                 raise TimedOutError(f"{outcome.detail}; see: bubuku-cli changes show {sequence}")
         return self._changes.cancel(sequence, DEADLINE_SECONDS)
 
-    def children(self, parent: Change) -> tuple[Change, ...]:
-        """What it has asked for so far, in that order. Raises as `changes`."""
-        if parent.node_id is not None:
-            return ()
-        beside = self._meeting().changes if parent.state.is_open else self._changes.ended(HISTORY, DEADLINE_SECONDS)
-        return tuple(sorted((c for c in beside if c.parent == parent.uuid), key=lambda c: c.sequence))
+    def shown(self, sequence: int) -> Shown:
+        """Raises as `change`."""
+        found = self.change(sequence)
+        view, children = self._meeting(), tuple[Change, ...]()
+        if found.node_id is None:
+            beside = view.changes if found.state.is_open else self._changes.ended(HISTORY, DEADLINE_SECONDS)
+            children = tuple(sorted((c for c in beside if c.parent == found.uuid), key=lambda c: c.sequence))
+        owners = (m.node_id for m in view.members if m.instance == found.owner)
+        return Shown(found, next(owners, None) if found.state is ChangeState.RUNNING else None, children)
 
     def _nothing_is_under_way(self, found: Change) -> bool:
         """Nobody has begun to work on it, or who did is away with nothing in the permit: anybody may end it."""

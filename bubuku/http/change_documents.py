@@ -6,11 +6,11 @@ Callers: the handlers and `http.cluster_document`, `http.status_document`, in th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypedDict
 
 from bubuku.core.model import CoordinationView
 from bubuku.core.shared import Change, Entry, Maintenance
+from bubuku.operations import Shown
 
 
 class ChangeDocument(TypedDict):
@@ -36,8 +36,9 @@ class ChangeDocument(TypedDict):
 
 
 class ShownDocument(ChangeDocument):
-    """One change, with what it has asked for so far."""
+    """One change, with what it has asked for so far. `worker`: the broker whose daemon works on it."""
 
+    worker: int | None
     children: list[ChangeDocument]
 
 
@@ -121,5 +122,6 @@ def open_changes_of(view: CoordinationView | None) -> list[ChangeDocument]:
     return [] if view is None else [change_document(change) for change in view.changes if change.state.is_open]
 
 
-def shown_document(change: Change, children: Sequence[Change]) -> ShownDocument:
-    return {**change_document(change), "children": [change_document(child) for child in children]}
+def shown_document(found: Shown) -> ShownDocument:
+    children = [change_document(child) for child in found.children]
+    return {**change_document(found.change), "worker": found.worker, "children": children}

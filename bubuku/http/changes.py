@@ -22,7 +22,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bubuku.http.change_documents import (
-    ShownDocument,
     change_document,
     entry_document,
     maintenance_document,
@@ -98,11 +97,6 @@ def answer_document(answer: Answer, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def shown_with_children(operations: Operations, sequence: int) -> ShownDocument:
-    found = operations.change(sequence)
-    return shown_document(found, operations.children(found))
-
-
 def routes(operations: Operations, access: Access, threads: Threads) -> list[Route]:
     """path → handlers, by method."""
 
@@ -119,7 +113,7 @@ def routes(operations: Operations, access: Access, threads: Threads) -> list[Rou
 
     async def shown(request: HttpRequest) -> Response:
         sequence = _number(request.path_params["sequence"], "a change's number")
-        return json_response(await threads.run(lambda: shown_with_children(operations, sequence)))
+        return json_response(shown_document(await threads.run(lambda: operations.shown(sequence))))
 
     async def cancelled(request: HttpRequest) -> Response:
         sequence = _number(request.path_params["sequence"], "a change's number")

@@ -20,6 +20,7 @@ PARTS = ("bubuku", "tests", "docs", "pyproject.toml")
 FACTS, STOPPING = "tests/unit/core/test_stop_facts.py", "tests/unit/core/test_stop_order.py"
 PERMIT, PROCESS = "tests/unit/test_zookeeper_permit.py", "tests/unit/test_process.py"
 MODEL = "tests/model/test_permit.py"
+PARENTS, CHANGES = "tests/unit/core/test_parents.py", "tests/unit/test_zookeeper_changes.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,34 @@ MUTANTS = (
         'node_name(change.sequence)}", body, change.version)',
         'node_name(change.sequence)}", body, -1)',
         f"{PERMIT}::TestChanges::test_a_document_is_written_over_the_version_that_was_read",
+    ),
+    Mutant(
+        "two workers of one parent",
+        "core/parents.py",
+        "            return self._gone_for(parent) >= TAKE_OVER_SECONDS\n",
+        "            return True\n",
+        f"{PARENTS}::test_another_members_parent_is_left_alone_while_that_one_lives",
+    ),
+    Mutant(
+        "a parent's step without its child in the same transaction",
+        "adapters/zookeeper/changes.py",
+        "            for each in created:\n",
+        "            for each in ():\n",
+        f"{CHANGES}::test_a_parents_step_is_one_transaction_with_its_child",
+    ),
+    Mutant(
+        "a parent goes on after a child that failed",
+        "core/parents.py",
+        "        if failed:\n",
+        "        if False:\n",
+        f"{PARENTS}::test_no_further_child_after_one_that_was_not_done",
+    ),
+    Mutant(
+        "a lost host keeps the slot for ever",
+        "core/parents.py",
+        "if self._gone_for(change) < GONE_SECONDS or",
+        "if True or",
+        f"{PARENTS}::TestAbandoned::test_then_it_has_failed_with_the_epoch_raised",
     ),
     Mutant(
         "a newer schema is worked on",

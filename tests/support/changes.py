@@ -31,6 +31,11 @@ class Requests:
         assert code == 201, document
         return [change["sequence"] for change in document["changes"]]
 
+    def roll(self, *brokers: int) -> int:
+        """The sequence of one change of all of them."""
+        (sequence,) = self.ask("roll", *brokers)
+        return sequence
+
     def cancel(self, sequence: int) -> None:
         code, document = self.send("DELETE", f"/v1/changes/{sequence}")
         assert code == 202, document

@@ -161,7 +161,7 @@ def test_asking_for_a_change(world: World) -> None:
     }
     assert (made["accept_unavailable"], made["cancel_asked"], made["ended_epoch"]) == (False, False, None)
     assert [verdict["safe"] for verdict in answer["verdicts"]] == [True]
-    assert world.ask("GET", "/v1/changes/100") == (200, {**made, "children": []})
+    assert world.ask("GET", "/v1/changes/100") == (200, {**made, "worker": None, "children": []})
     assert world.ask("GET", "/v1/changes") == (200, {"changes": [made]})
 
 

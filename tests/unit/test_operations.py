@@ -100,12 +100,12 @@ def test_what_a_roll_does_not_touch_or_has_done_queues_beside_it(
 
 def test_a_roll_is_shown_with_what_it_asked_for(asked: Operations, meeting: Meeting) -> None:
     meeting.shows(changes=(ROLL, CHILD))
-    assert asked.children(ROLL) == (CHILD,)
-    assert asked.children(CHILD) == ()
+    assert asked.shown(7).children == (CHILD,)
+    assert asked.shown(8).children == ()
     ended = (replace(CHILD, state=ChangeState.DONE), replace(ROLL, state=ChangeState.DONE))
     meeting.shows(changes=())
     meeting.history = [*ended, replace(CHILD, uuid="other", parent="other")]
-    assert asked.children(ended[1]) == ended[:1]
+    assert asked.shown(7).children == ended[:1]
 
 
 def test_a_roll_under_way_is_ended_by_its_worker(asked: Operations, meeting: Meeting) -> None:

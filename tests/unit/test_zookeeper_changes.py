@@ -103,6 +103,22 @@ def test_it_is_written_over_the_version_that_was_read_alone(world: World) -> Non
     assert (found.phase, found.state) == ("waiting", ChangeState.QUEUED)
 
 
+def test_a_parents_step_is_one_transaction_with_its_child(world: World) -> None:
+    (parent,) = world.made(change(-1, kind="roll", node_id=None, nodes=(1, 2)))
+    child = change(-1, uuid="child", parent=parent.uuid)
+    assert world.changes.write(replace(parent, phase="working"), 5, created=[child]).result is Result.DONE
+    assert world.changes.write(replace(parent, phase="late"), 5, created=[child]).result is Result.REFUSED
+    standing, asked = world.changes.read(until())[1]
+    assert (standing.phase, asked) == ("working", replace(child, sequence=1, version=asked.version))
+    over = replace(asked, state=ChangeState.DONE)
+    assert world.changes.write(over, 5).result is Result.DONE
+    done = replace(standing, state=ChangeState.DONE)
+    assert world.changes.write(done, 5, children=[over]).result is Result.REFUSED
+    assert world.changes.write(done, 5, children=[replace(over, version=over.version + 1)]).result is Result.DONE
+    assert world.changes.read(until())[1] == ()
+    assert [c.sequence for c in world.changes.ended(5, 5)] == [1, 0]
+
+
 def test_the_newest_that_ended_are_kept(world: World) -> None:
     for number in range(HISTORY + 3):
         world.client.create(f"{ROOT}/history/{node_name(number)}", documents.change_document(change(number)))
