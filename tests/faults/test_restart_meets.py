@@ -20,13 +20,16 @@ from tests.support.faults import (
     brokers,
     controller,
     follower,
+    let_pass,
     metadata,
     nothing_lost,
     wait_in_sync,
     workload,
 )
 
-BYTES_A_SECOND = "1000"  # less than what is written meanwhile: the reassignment lasts for as long as it is throttled
+RECORD_BYTES = 10_000
+BYTES_A_SECOND = "1000"  # in fact a fetch of 1 MB every eleven seconds: the more so less than what is written meanwhile
+WRITTEN_SECONDS = 5.0  # until a partition has more than one fetch brings
 
 
 @contextmanager
@@ -68,11 +71,12 @@ def test_during_a_reassignment_a_broker_is_refused_that_it_leaves_alone_and_done
     staying, leaving = (b for b in brokers(cluster) if b.node_id != target.node_id)
     operator, before = Requests(cluster, target.node_id), staying.process()
     asked = {"kind": "restart", "brokers": [staying.node_id]}
-    with workload(cluster, placement=[[staying.node_id, leaving.node_id]] * 3, min_isr=1) as load:
+    with workload(cluster, placement=[[staying.node_id, leaving.node_id]], min_isr=1, size=RECORD_BYTES) as load:
+        let_pass(cluster, WRITTEN_SECONDS, "a log to be written that is not copied at once")
         with _throttled(cluster, load.topic):
             with admin_client(cluster.layout) as admin:
-                moves = {TopicPartition(load.topic, n): [staying.node_id, target.node_id] for n in range(3)}
-                admin.alter_partition_reassignments(moves)
+                moved = {TopicPartition(load.topic, 0): [staying.node_id, target.node_id]}
+                admin.alter_partition_reassignments(moved)
             code, refusal = operator.send("POST", "/v1/changes", asked)
             assert code == 409, refusal
             assert "once its reassignment is done, min.insync.replicas is 1" in refusal["detail"]

@@ -257,12 +257,15 @@ class Watch:
             while not self._ending.wait(self._interval):
                 begun = time.monotonic()
                 try:
-                    document = session.get(url, timeout=5).json()
+                    answer = session.get(url, timeout=5)
+                    document = answer.json() if answer.ok else None  # it begins: it has decided nothing yet
                 except (requests.RequestException, ValueError):
-                    look = Look(begun, time.monotonic() - begun, None)
+                    document = None
+                taken = time.monotonic() - begun
+                if document is None:
+                    look = Look(begun, taken, None)
                 else:
                     pid = (document["process"] or {}).get("pid")
-                    taken = time.monotonic() - begun
                     look = Look(begun, taken, document["state"], document["reason"], pid, document["fences"])
                 self._looks[broker.node_id].append(look)
 
