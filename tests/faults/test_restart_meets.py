@@ -33,13 +33,11 @@ WRITTEN_SECONDS = 5.0  # until a partition has more than one fetch brings
 
 
 @contextmanager
-def _throttled(cluster: RealCluster, topic: str) -> Iterator[None]:
-    """Replicas of `topic` that are not in sync copy next to nothing for as long as the context."""
-    rates = {f"{side}.replication.throttled.rate": BYTES_A_SECOND for side in ("leader", "follower")}
-    replicas = {f"{side}.replication.throttled.replicas": "*" for side in ("leader", "follower")}
+def _throttled(cluster: RealCluster, topic: str, target: int) -> Iterator[None]:
+    """`target` copies next to nothing of the topic's first partition for as long as the context."""
     wanted = [
-        *((ConfigResourceType.BROKER, str(broker.node_id), rates) for broker in brokers(cluster)),
-        (ConfigResourceType.TOPIC, topic, replicas),
+        (ConfigResourceType.BROKER, str(target), {"follower.replication.throttled.rate": BYTES_A_SECOND}),
+        (ConfigResourceType.TOPIC, topic, {"follower.replication.throttled.replicas": f"0:{target}"}),
     ]
 
     def alter(change: Any) -> None:
@@ -73,7 +71,7 @@ def test_during_a_reassignment_a_broker_is_refused_that_it_leaves_alone_and_done
     asked = {"kind": "restart", "brokers": [staying.node_id]}
     with workload(cluster, placement=[[staying.node_id, leaving.node_id]], min_isr=1, size=RECORD_BYTES) as load:
         let_pass(cluster, WRITTEN_SECONDS, "a log to be written that is not copied at once")
-        with _throttled(cluster, load.topic):
+        with _throttled(cluster, load.topic, target.node_id):
             with admin_client(cluster.layout) as admin:
                 moved = {TopicPartition(load.topic, 0): [staying.node_id, target.node_id]}
                 admin.alter_partition_reassignments(moved)
