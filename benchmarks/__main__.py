@@ -15,12 +15,12 @@ from functools import partial
 import click
 from kafka.errors import KafkaError
 
-from benchmarks import adoption, failover, guard, http_latency, rest
+from benchmarks import adoption, failover, guard, http_latency, rest, restart
 from benchmarks.report import Row, save, table
 from bubuku.core.errors import BubukuError
 from bubuku.core.model import Mode
 
-PARTS = ("failover", "adoption", "rest", "http", "guard")
+PARTS = ("failover", "restart", "adoption", "rest", "http", "guard")
 QUICK_ROUNDS, ROUNDS = 1, 3
 
 
@@ -31,9 +31,10 @@ QUICK_ROUNDS, ROUNDS = 1, 3
     "modes",
     default="zookeeper,kraft,combined",
     show_default=True,
-    help="Which clusters the failover is measured on: combined is KRaft with broker and controller in one node.",
+    help="Which clusters failover and restarts are measured on: combined is KRaft with broker and controller in one "
+    "node, failover alone.",
 )
-@click.option("--rounds", type=click.IntRange(1), help=f"Kills of each kind; {ROUNDS} unless given.")
+@click.option("--rounds", type=click.IntRange(1), help=f"Kills of each kind, restarts of all; {ROUNDS} unless given.")
 @click.option(
     "--baseline-rounds", type=click.IntRange(1), default=1, show_default=True, help="The same without bubuku."
 )
@@ -69,6 +70,8 @@ def _measure(
     for mode in modes:
         scenario = failover.SCENARIOS[mode]
         runs[f"failover {mode}"] = partial(failover.run, scenario, rounds, baseline_rounds, _tell)
+        if mode in restart.SCENARIOS:
+            runs[f"restart {mode}"] = partial(restart.run, mode, rounds, _tell)
     for name, run in runs.items():
         if name.split()[0] != part:
             continue

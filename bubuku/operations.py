@@ -60,6 +60,8 @@ class Shown:
 
 
 class Operations:
+    """`joined`: the marker of the ZooKeeper that this daemon joined; None: it has not yet."""
+
     def __init__(
         self,
         permits: Permits,
@@ -67,9 +69,10 @@ class Operations:
         verdicts: Verdicts,
         view: Callable[[], Dated[CoordinationView]],
         clock: Clock,
+        joined: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._permits, self._changes, self._verdicts = permits, changes, verdicts
-        self._view, self._clock = view, clock
+        self._view, self._clock, self._joined = view, clock, joined
         self._refused: Counter[str] = Counter()
 
     @property
@@ -226,6 +229,13 @@ class Operations:
             raise UnavailableError("ZooKeeper does not answer, and changes are written there; ask again")
         if view.predecessor_v1:
             raise RefusedError("an original bubuku daemon (v1) is at work on this cluster: stop it first")
+        joined = self._joined()
+        if view.marker_read and joined is not None and view.marker != joined:
+            there = "has no marker" if view.marker is None else f"carries marker {view.marker}"
+            raise RefusedError(
+                f"this ZooKeeper {there}, and this daemon joined {joined}: nothing is stopped until that is mended; "
+                "see docs/operations.md, marker_missing"
+            )
         return view
 
 

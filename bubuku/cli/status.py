@@ -124,6 +124,11 @@ def goings_on(document: dict[str, Any]) -> list[str]:
     if not coordination["connected"]:
         asked = "the daemon asked" if document["asked"] is None else f"the daemon of broker {document['asked']}"
         lines.append(f"{asked} is not connected to ZooKeeper; what it says of other brokers' daemons is from before")
+    if coordination.get("marker_ours") is False:  # a daemon of an older version does not say it
+        lines.append(
+            "this ZooKeeper is not the one that the daemon asked joined (wiped, restored, or another one): "
+            "nothing is stopped -> docs/operations.md, marker_missing"
+        )
     if coordination["original_daemons"]:
         lines.append("daemons of the original bubuku are at work in this cluster")
     return lines

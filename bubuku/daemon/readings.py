@@ -30,6 +30,7 @@ PACES = {
 DEADLINE_SECONDS = 3.0
 CLUSTER_DEADLINE_SECONDS = 10.0
 UNSETTLED_SECONDS = 3.0  # how often the metadata is read while it is unknown, or replicas are missing
+RETURNING_SECONDS, RETURNING_SHARE = 0.3, 0.1  # our own broker comes back: at least, and of the time since it answers
 
 
 class ReaderThreads:
@@ -84,6 +85,7 @@ class ReaderThreads:
 
         self._before_start = (self.log_dirs, self.foreign, self.cluster)
         self._was_busy = True
+        self._back_since: float | None = None  # our own broker answers, and is not done yet with coming back
         self._states: frozenset[tuple[int, str]] = frozenset()  # of the members, when the metadata was last asked for
 
     def start(self) -> None:
@@ -119,6 +121,10 @@ class ReaderThreads:
         Once Kafka answers, metadata is read often while replicas are out of sync: a restart is over when it is back.
         """
         running = self._running() is not None
+        if not (busy and running and self.answers.latest.value):
+            self._back_since = None
+        elif self._back_since is None:
+            self._back_since = time.monotonic()
         for reader in self._all:
             reader.hurry(busy and not (running and reader in self._before_start))
         if self._was_busy and not busy:
@@ -127,7 +133,7 @@ class ReaderThreads:
         elif (
             (not busy or self.answers.latest.value)
             and unsettled(self.cluster.latest)
-            and _age(self.cluster.latest) >= UNSETTLED_SECONDS
+            and _age(self.cluster.latest) >= unsettled_pace(self._back_since, time.monotonic())
         ):
             self.cluster.wake()
         self._was_busy = busy
@@ -160,6 +166,18 @@ def unsettled(metadata: Dated[ClusterView]) -> bool:
     """Whether the next reading is likely to say something else: what it shows must not be half a minute old then."""
     view = metadata.value
     return view is None or view.under_replicated > 0 or view.offline_partitions > 0
+
+
+def unsettled_pace(back_since: float | None, now: float) -> float:
+    """How often the metadata is read while it is unsettled. `back_since`: our own broker answers since then, and is not
+    done with coming back; others wait for that, so at first it is looked for often. A long way back costs no more.
+
+    >>> [round(unsettled_pace(back_since, 1000.0), 1) for back_since in (None, 999.0, 990.0, 0.0)]
+    [3.0, 0.3, 1.0, 3.0]
+    """
+    if back_since is None:
+        return UNSETTLED_SECONDS
+    return min(UNSETTLED_SECONDS, max(RETURNING_SECONDS, RETURNING_SHARE * (now - back_since)))
 
 
 def _age(reading: Dated[Any]) -> float:

@@ -154,7 +154,14 @@ class Daemon:
     def _http_server(self) -> HttpServer:
         api, permits, changes = self._config.api, self._coordination.permits, self._coordination.changes
         verdicts = Verdicts(self._kafka, self._cluster_id, permitted=self._permitted, members=self._member_ids)
-        operations = Operations(permits, changes, verdicts, lambda: self._readers.coordination.latest, self._clock)
+        operations = Operations(
+            permits,
+            changes,
+            verdicts,
+            view=lambda: self._readers.coordination.latest,
+            clock=self._clock,
+            joined=lambda: self._supervisor.record.marker,
+        )
         return HttpServer(
             api.host,
             api.port,

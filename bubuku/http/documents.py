@@ -65,6 +65,7 @@ class Coordination(TypedDict):
     error: str | None
     member_ours: bool | None
     marker: str | None
+    marker_ours: bool | None  # None: not read, or none was joined yet
     marker_cluster_id: str | None
     original_daemons: bool
 
@@ -202,15 +203,17 @@ def coordination_of(published: Published) -> Coordination:
             "error": reading.error,
             "member_ours": None,
             "marker": None,
+            "marker_ours": None,
             "marker_cluster_id": None,
             "original_daemons": False,
         }
-    owner = view.member_owner
+    owner, joined = view.member_owner, published.observation.record.marker
     return {
         "connected": view.connected,
         "error": reading.error,
         "member_ours": None if owner is None else owner == published.observation.record.instance,
         "marker": view.marker,
+        "marker_ours": view.marker == joined if view.marker_read and joined is not None else None,
         "marker_cluster_id": view.marker_cluster_id,
         "original_daemons": view.predecessor_v1,
     }

@@ -14,13 +14,13 @@ from tests.support.changes import Requests
 from tests.support.cluster import RealCluster
 from tests.support.faults import (
     RECOVERY_SECONDS,
-    Broker,
     Watch,
     brokers,
     follower,
     let_pass,
     lives,
     nothing_lost,
+    one_at_a_time,
     wait_in_sync,
     workload,
     zookeeper,
@@ -40,16 +40,7 @@ def test_three_restarts_asked_at_once_go_one_after_the_other(cluster: RealCluste
         assert broker.process() != before[broker.node_id]
         assert broker.status()["fences"] == fences[broker.node_id]  # a clean stop is never fenced
     assert operator.permit() == {}
-    down = [_down(watch, broker) for broker in all_brokers]
-    for begun, ended in down:
-        others = [other for other in down if other != (begun, ended)]
-        assert all(ended <= other_begun or begun >= other_ended for other_begun, other_ended in others), down
-
-
-def _down(watch: Watch, broker: Broker) -> tuple[float, float]:
-    """From when to when it did not serve."""
-    looks = [look.at for look in watch.looks(broker.node_id) if look.state not in (None, "serving")]
-    return min(looks), max(looks)
+    one_at_a_time(watch, *all_brokers)
 
 
 @both_modes
@@ -188,8 +179,7 @@ def test_a_holder_frozen_past_its_session_and_thawed_does_not_stop_its_broker_be
             cluster.signal_daemon(first.node_id, signal.SIGCONT)
         operator.wait_done(*sequences, deadline_seconds=3 * RECOVERY_SECONDS)
         nothing_lost(load)
-    (begun, ended), (other_begun, other_ended) = _down(watch, first), _down(watch, second)
-    assert ended <= other_begun or begun >= other_ended, watch.describe()
+    one_at_a_time(watch, first, second)
 
 
 @pytest.mark.full

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -233,6 +234,11 @@ class Watch:
         states = [look.state for look in self.looks(node_id)]
         return [state for i, state in enumerate(states) if i == 0 or states[i - 1] != state]
 
+    def down(self, node_id: int) -> tuple[float, float]:
+        """From when to when it did not serve (monotonic); it did at the begin and at the end."""
+        looks = [look.at for look in self.looks(node_id) if look.state not in (None, "serving")]
+        return min(looks), max(looks)
+
     def pids(self, node_id: int) -> set[int]:
         return {look.pid for look in self.looks(node_id) if look.pid is not None}
 
@@ -251,12 +257,15 @@ class Watch:
             while not self._ending.wait(self._interval):
                 begun = time.monotonic()
                 try:
-                    document = session.get(url, timeout=5).json()
+                    answer = session.get(url, timeout=5)
+                    document = answer.json() if answer.ok else None  # it begins: it has decided nothing yet
                 except (requests.RequestException, ValueError):
-                    look = Look(begun, time.monotonic() - begun, None)
+                    document = None
+                taken = time.monotonic() - begun
+                if document is None:
+                    look = Look(begun, taken, None)
                 else:
                     pid = (document["process"] or {}).get("pid")
-                    taken = time.monotonic() - begun
                     look = Look(begun, taken, document["state"], document["reason"], pid, document["fences"])
                 self._looks[broker.node_id].append(look)
 
@@ -270,6 +279,12 @@ def workload(cluster: RealCluster, **options: Any) -> Iterator[Workload]:
         yield running
     with admin_client(cluster.layout) as admin:
         admin.delete_topics([running.topic])  # the next test finds an empty cluster
+
+
+def one_at_a_time(watch: Watch, *down: Broker) -> None:
+    """No two of these brokers were down at the same moment."""
+    spans = sorted(watch.down(broker.node_id) for broker in down)
+    assert all(ended <= begun for (_, ended), (begun, _) in pairwise(spans)), watch.describe()
 
 
 def nothing_lost(running: Workload) -> Result:

@@ -202,7 +202,7 @@ class Clock:
         return time.time()
 
 
-def operations(meeting: Meeting, kafka: Kafka, clock: Clock | None = None) -> Operations:
+def operations(meeting: Meeting, kafka: Kafka, clock: Clock | None = None, joined: str | None = None) -> Operations:
     def permitted() -> frozenset[int]:
         permit = meeting.known.permit
         if permit is None:
@@ -210,7 +210,7 @@ def operations(meeting: Meeting, kafka: Kafka, clock: Clock | None = None) -> Op
         return frozenset(permit.entries)
 
     verdicts = Verdicts(kafka, lambda: make.CLUSTER_ID, permitted, lambda: (m.node_id for m in meeting.known.members))
-    return Operations(meeting, meeting, verdicts, lambda: Dated(0.0, meeting.view), clock or Clock())
+    return Operations(meeting, meeting, verdicts, lambda: Dated(0.0, meeting.view), clock or Clock(), lambda: joined)
 
 
 @contextmanager

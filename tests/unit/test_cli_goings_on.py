@@ -31,3 +31,11 @@ def test_a_broker_is_not_judged_by_metadata_that_is_older_than_its_state() -> No
         seen = make.observation(cluster=make.dated(two), coordination=make.dated(meeting))
         lines = goings_on(document(make.published(seen=seen)))
         assert any("does not list it" in line for line in lines) is judged
+
+
+def test_a_zookeeper_that_was_wiped_is_told_although_every_broker_serves() -> None:
+    for joined, told in (("marker-uuid", False), (None, False), ("of-before", True)):
+        seen = make.observation()
+        seen = replace(seen, record=replace(seen.record, marker=joined))
+        lines = goings_on(document(make.published(seen=seen)))
+        assert any("marker_missing" in line for line in lines) is told

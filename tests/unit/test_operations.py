@@ -213,6 +213,27 @@ def test_nothing_is_taken_beside_an_original_daemon(asked: Operations, meeting: 
         asked.submit(restart(1))
 
 
+@pytest.mark.parametrize(("marker", "said"), [(None, "has no marker"), ("other", "carries marker other")])
+def test_nothing_is_taken_where_zookeeper_is_not_the_one_that_was_joined(
+    meeting: Meeting, kafka: Kafka, marker: str | None, said: str
+) -> None:
+    """Its daemon would not claim it: it would be queued for ever without a reason."""
+    asked = operators.operations(meeting, kafka, joined="marker-uuid")
+    assert len(asked.submit(restart(1)).changes) == 1
+    meeting.shows(marker=marker)
+    for question in (
+        lambda: asked.submit(restart(2)),
+        lambda: asked.submit(restart(2, dry_run=True)),
+        lambda: asked.release(3),
+        lambda: asked.set_maintenance(True, "anna@desk", None, None),
+    ):
+        with pytest.raises(RefusedError, match=f"{said}, and this daemon joined marker-uuid"):
+            question()
+    assert meeting.created == 1
+    meeting.shows(marker_read=False)  # it cannot be read: that is not another one
+    assert len(asked.submit(restart(2)).changes) == 1
+
+
 @pytest.mark.parametrize("view", [None, "away"])
 def test_without_zookeeper_nothing_is_taken_nor_told(asked: Operations, meeting: Meeting, view: str | None) -> None:
     meeting.view = None if view is None else replace(meeting.known, connected=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ import pytest
 from bubuku.core.errors import UnavailableError
 from bubuku.core.model import Cluster, CoordinationView, LogView, Member
 from bubuku.core.shared import ProcessId
-from bubuku.daemon.readings import ReaderThreads, unsettled
+from bubuku.daemon.readings import RETURNING_SECONDS, UNSETTLED_SECONDS, ReaderThreads, unsettled
 from bubuku.readers import Reader
 from tests.support import published as make
 from tests.support.wait import wait_for
@@ -214,3 +215,35 @@ def test_the_metadata_is_read_again_when_a_broker_came_or_went_and_until_all_rep
         wait_for(lambda: not unsettled(threads.cluster.latest), 5, "a reading after a broker came")
     finally:
         threads.stop(5)
+
+
+def test_while_its_broker_comes_back_the_metadata_is_read_often() -> None:
+    """The brokers that are to be restarted next wait for this: three seconds of it were a third of a restart."""
+    begun: list[float] = []
+
+    def metadata(_exclude: int | None, _deadline_seconds: float) -> Cluster:
+        begun.append(time.monotonic())
+        return make.cluster(under=2)
+
+    threads = ReaderThreads(
+        files=cast(Any, SimpleNamespace(log_dirs=tuple, log=LogView, foreign=lambda _: None)),
+        registrations=None,
+        kafka=cast(Any, SimpleNamespace(cluster=metadata, answers=lambda _: True)),
+        jmx=None,
+        coordination=cast(Any, SimpleNamespace(view=lambda *_: CoordinationView(connected=True))),
+        running=lambda: ProcessId(1, 1, "b"),
+        node_id=lambda: 1,
+        member=lambda: None,
+        met=lambda _: None,
+        wake=lambda: None,
+    )
+    threads.start()
+    try:
+        wait_for(lambda: threads.answers.latest.value, 5, "an answer")
+        begun.clear()
+        wait_for(lambda: threads.hurry(True) or len(begun) >= 4, 5, "four readings")
+    finally:
+        threads.stop(5)
+    pauses = [later - earlier for earlier, later in pairwise(begun[:4])]
+    assert min(pauses) >= RETURNING_SECONDS
+    assert max(pauses) < UNSETTLED_SECONDS
