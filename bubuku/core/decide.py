@@ -216,7 +216,9 @@ def _dead(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, Dec
         actions = (Remember(record),) if record != obs.record else ()
         obs = replace(obs, record=record)
     if ended is not None:
-        memory = replace(memory, cause=_cause(memory, obs, ended))
+        found = obs.foreign.value
+        another = found is not None and found.holds_log_dir and obs.foreign.begun >= ended.at
+        memory = replace(memory, cause=_cause(memory, obs, ended), another_ran=memory.another_ran or another)
     if obs.leaving or obs.terminate:
         return memory, Decision(BrokerState.NOT_RUNNING, Reason.TERMINATING, "Kafka was stopped gracefully", actions)
     if record.stop is not None and record.stop.intended and record.stop.stay_down:
@@ -251,6 +253,7 @@ def _account(memory: Memory, obs: Observation, ended: Exit) -> tuple[Memory, Rec
     memory = replace(
         _before_any_start(memory),
         ended=ended.identity,
+        another_ran=False,
         failures=failures,
         next_start_at=ended.at + back_off_seconds(failures, served),
     )
