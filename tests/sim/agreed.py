@@ -157,6 +157,8 @@ class MemoryChanges:
             if standing is None or standing.version != change.version:
                 return Outcome(Result.REFUSED, at, at, "its document has changed meanwhile")
             self._zookeeper.writes += 1
+            for listener in self._zookeeper.change_listeners:
+                listener(standing, change)
             if change.phase != standing.phase:
                 self._zookeeper.engine.say(f"change {change.sequence}", f"{change.phase} · {change.sentence}")
             if change.state.is_open:
