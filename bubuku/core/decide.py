@@ -45,9 +45,9 @@ def decide(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, De
         memory, decision = _alive(policy, memory, obs)
     else:
         memory, decision = _dead(policy, memory, obs)
-    memory, chores = _chores(policy, memory, replace(obs, record=_latest(obs.record, decision.actions)))
+    memory, chores = _chores(policy, memory, _with_latest(obs, decision.actions))
     actions = (*decision.actions, *chores)
-    latest = replace(obs, record=_latest(obs.record, actions))
+    latest = _with_latest(obs, actions)
     node_id = identity.node_id(policy, latest.record, obs.log_dirs.value or ())
     step = stopping.step(policy, memory, latest, node_id, decision)
     memory, moved_on = step.memory, None
@@ -154,8 +154,8 @@ def _running_record(policy: Policy, memory: Memory, obs: Observation, facts: lif
         )
     own = lifecycle.own_registration(policy, obs)
     # written down once it answers, at our endpoints: only then is the registration known to be this process's own
-    at_ours = own is not None and set(policy.endpoints).intersection(own.endpoints)
-    if own is not None and at_ours and (facts.answers or record.registration is not None):
+    new = own is not None and own != record.registration and set(policy.endpoints).intersection(own.endpoints)
+    if new and (facts.answers or record.registration is not None):
         record = replace(record, registration=own)
     if memory.served_since is not None and obs.now - memory.served_since >= SERVICE_THAT_RESETS_SECONDS:
         record = replace(record, failures=0)
@@ -166,6 +166,8 @@ def _running_record(policy: Policy, memory: Memory, obs: Observation, facts: lif
     dirs = obs.log_dirs.value or ()
     found = identity.node_id(policy, record, dirs)
     cluster = identity.cluster_id(policy, record, dirs)
+    if (record.node_id, record.cluster_id) == (found, cluster):
+        return record
     return replace(record, node_id=found, cluster_id=cluster)
 
 
@@ -219,7 +221,9 @@ def _dead(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, Dec
         actions = (Remember(record),) if record != obs.record else ()
         obs = replace(obs, record=record)
     if ended is not None:
-        memory = replace(memory, cause=_cause(memory, obs, ended))
+        found = obs.foreign.value
+        another = found is not None and found.holds_log_dir and obs.foreign.begun >= ended.at
+        memory = replace(memory, cause=_cause(memory, obs, ended), another_ran=memory.another_ran or another)
     if obs.leaving or obs.terminate:
         return memory, Decision(BrokerState.NOT_RUNNING, Reason.TERMINATING, "Kafka was stopped gracefully", actions)
     if record.stop is not None and record.stop.intended and record.stop.stay_down:
@@ -254,6 +258,7 @@ def _account(memory: Memory, obs: Observation, ended: Exit) -> tuple[Memory, Rec
     memory = replace(
         _before_any_start(memory),
         ended=ended.identity,
+        another_ran=False,
         failures=failures,
         next_start_at=ended.at + back_off_seconds(failures, served),
     )
@@ -364,8 +369,9 @@ def _saved_first(actions: tuple[Action, ...]) -> tuple[Action, ...]:
     return (newest, *others)
 
 
-def _latest(record: Record, actions: tuple[Action, ...]) -> Record:
-    return next((a.record for a in reversed(actions) if isinstance(a, Remember)), record)
+def _with_latest(obs: Observation, actions: tuple[Action, ...]) -> Observation:
+    newest = next((a.record for a in reversed(actions) if isinstance(a, Remember)), obs.record)
+    return obs if newest is obs.record else replace(obs, record=newest)
 
 
 def _due(sent_at: float | None, now: float) -> bool:

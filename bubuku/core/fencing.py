@@ -24,8 +24,8 @@ def fence(case: Case) -> tuple[Memory, Stop | None]:
     """Tell the cluster at once that the broker is dead, and know what became of it, before anything is started."""
     memory, obs = case.memory, case.obs
     if memory.fence_sent_at is None:
-        if obs.record.fencing and memory.fence_unknown_at is None:
-            # our predecessor died with a fence under way
+        if (obs.record.fencing or _record_was_lost(case)) and memory.fence_unknown_at is None:
+            # our predecessor died with a fence under way, or may have
             case = replace(case, memory=replace(memory, fence_unknown_at=obs.now))
         target = fence_target(case)
         return _settled(case) if target is None else _send_fence(case, target)
@@ -42,6 +42,12 @@ def fence(case: Case) -> tuple[Memory, Stop | None]:
         memory = replace(memory, fence_unknown_at=outcome.ended if outcome.ended is not None else obs.now)
         return _settled(replace(case, memory=memory))
     return _settled(case)
+
+
+def _record_was_lost(case: Case) -> bool:
+    """A daemon had these dirs before, and the state file does not know of it: nor does it of a fence under way."""
+    marked_by_others = case.memory.marked_at is None and any(d.marker is not None and d.holds_data for d in case.dirs)
+    return marked_by_others and not case.obs.record.dirs
 
 
 def _again(case: Case, why: str) -> tuple[Memory, Stop | None]:
@@ -71,8 +77,8 @@ def fence_target(case: Case) -> Registration | None:
     policy, obs, ended = case.policy, case.obs, case.ended
     if ended is None or not policy.instant_failover or not case.broker or obs.leaving or obs.terminate:
         return None
-    if obs.record.process != ended.identity or obs.record.registration is None:
-        return None  # what is on record is not of the process that ended
+    if obs.record.process != ended.identity or obs.record.registration is None or case.memory.another_ran:
+        return None  # what is on record is not of the process that ended last
     if obs.record.stop_intent or identity.ended_cleanly(ended, obs.log_dirs):
         return None
     if case.memory.next_start_at - obs.now > policy.session_timeout:

@@ -30,6 +30,7 @@ class Memory:
     failures: int = 0  # as `Record.failures`, also where the state file cannot be written
     next_start_at: float = 0.0
     cause: Reason = Reason.FIRST_START
+    another_ran: bool = False  # another Kafka was seen on our log dirs since: its end is not the one that we know of
     fence_sent_at: float | None = None
     fence_tries: int = 0
     fence_unknown_at: float | None = None  # since when it is not known what became of one

@@ -21,7 +21,7 @@ BUDGET, BUDGET_SECONDS = 3, 3600.0  # a broker that this does not mend is left t
 def remember(memory: Memory, obs: Observation, reason: Reason) -> Memory:
     """Since when it is unlisted, by the state that was decided for this cycle."""
     if reason is not Reason.NOT_REGISTERED:
-        return replace(memory, unlisted_since=None)
+        return memory if memory.unlisted_since is None else replace(memory, unlisted_since=None)
     return memory if memory.unlisted_since is not None else replace(memory, unlisted_since=obs.now)
 
 

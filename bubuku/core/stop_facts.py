@@ -48,6 +48,8 @@ def remember(memory: Memory, obs: Observation, node_id: int, state: BrokerState)
     """What is counted from cycle to cycle: since when the broker is back, when SIGTERM was sent."""
     stop = obs.record.stop
     if stop is None:
+        if (memory.noted, memory.signalled_at, memory.back_since) == (None, None, None):
+            return memory
         return replace(memory, noted=None, signalled_at=None, back_since=None)
     if _sent(obs, stop) and memory.signalled_at is None:
         memory = replace(memory, signalled_at=obs.now)

@@ -163,7 +163,10 @@ class MemoryChanges:
                 if standing is None or standing.version != each.version:
                     return Outcome(Result.REFUSED, at, at, "its document has changed meanwhile")
             self._zookeeper.writes += 1
-            if change.phase != root.changes[change.sequence].phase:
+            before = root.changes[change.sequence]
+            for listener in self._zookeeper.change_listeners:
+                listener(before, change)
+            if change.phase != before.phase:
                 self._zookeeper.engine.say(f"change {change.sequence}", f"{change.phase} · {change.sentence}")
             stays = change.state.is_open or change.parent is not None
             if stays:

@@ -54,6 +54,7 @@ class SimDaemon:
         self.slow = MemorySlow(self)
         self.readings = MemoryReadings(self)
         self._next: float | None = None
+        self._state = BrokerState.NOT_RUNNING  # of its last cycle
         self._shown: tuple[BrokerState, Reason, tuple[str, ...]] | None = None
         self.supervisor = Supervisor(
             policy=self._policy,
@@ -170,6 +171,8 @@ class SimDaemon:
         except DaemonKilled:
             self.die()
             return
+        self.world.covered.cycle(self._state, published)
+        self._state = published.decision.state
         self._tell(published)
         if published.decision.actions:
             self.wake_at(self.engine.now() + STEP_DELAY)

@@ -37,14 +37,17 @@ class Engine:
     def after(self, seconds: float, act: Callable[[], object]) -> None:
         self.at(self.time + seconds, act)
 
-    def run_until(self, end: float, done: Callable[[], bool] | None = None) -> None:
-        """Until `end`, or until `done()` (asked after each event) is true."""
+    def run_until(self, end: float, done: Callable[[], bool] | None = None, every: float = 0.0) -> None:
+        """Until `end`, or until `done()`, asked after an event, but not more often than `every` seconds, is true."""
+        asked = self.time
         while self._queue and self._queue[0][0] <= end:
             self.time, _, act = heapq.heappop(self._queue)
             self.events_run += 1
             act()
-            if done is not None and done():
-                return
+            if done is not None and self.time >= asked:
+                if done():
+                    return
+                asked = self.time + every
         self.time = max(self.time, end)
 
     def say(self, who: str, what: str) -> None:

@@ -66,4 +66,12 @@ class Lost:
     acked: int
 
 
-Event = Started | Ended | Signalled | FenceAsked | Fenced | Lost
+@dataclass(frozen=True)
+class Forced:
+    """A daemon that ends, and takes Kafka with it, asks for its entry whatever the guard says."""
+
+    host: Host
+    token: str
+
+
+Event = Started | Forced | Ended | Signalled | FenceAsked | Fenced | Lost

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
 from bubuku.core.model import Mode
 from tests.sim.checkers import CHECKERS
+from tests.sim.covered import Row
 from tests.sim.events import RuleBrokenError
 from tests.sim.faults import Faults
 from tests.sim.host import Host
@@ -16,6 +18,8 @@ from tests.sim.world import Shape, World
 
 END_SECONDS = 500.0  # the longest back-off, two sessions, a slow recovery
 ON_RECORD_SECONDS = 120.0
+ASKED_SECONDS = 0.5  # so often it is asked whether all is well
+SIZES = (1, 2, 3, 3, 4, 5, 5, 6, 7, 8, 9)  # clusters are drawn from
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,13 @@ class Run:
     transcript: str
     events: int
     virtual_seconds: float
+    covered: Counter[Row]
 
 
 def draw_shape(rng: random.Random) -> Shape:
     return Shape(
         mode=rng.choice((Mode.ZOOKEEPER, Mode.KRAFT)),
-        brokers=rng.choice((1, 1, 2, 3, 3, 3, 5)),
+        brokers=rng.choice(SIZES),
         dirs=rng.choice((1, 1, 2)),
         fresh=rng.random() < 0.3,
         ids_configured=rng.random() < 0.8,
@@ -48,14 +53,16 @@ def run(seed: int) -> Run:
     world.engine.say("seed", str(seed))
     broken = None
     try:
-        _phases(world, rng, seed)
+        with world.covered.counting():
+            _phases(world, rng, seed)
     except RuleBrokenError as error:
         broken = str(error)
         world.engine.say("broken", broken)
     except Exception as error:
         error.add_note(f"replay it: python -m tests.sim --seed {seed}")
         raise
-    return Run(seed, broken, world.engine.transcript(), world.engine.events_run, world.engine.now())
+    engine = world.engine
+    return Run(seed, broken, engine.transcript(), engine.events_run, engine.now(), world.covered.taken)
 
 
 def _phases(world: World, rng: random.Random, seed: int) -> None:
@@ -69,14 +76,16 @@ def _phases(world: World, rng: random.Random, seed: int) -> None:
     world.engine.run_until(seconds)
     faults.mend()
     operators.mend()
-    world.engine.run_until(world.engine.now() + END_SECONDS, lambda: not _owed(world))
+    world.engine.run_until(world.engine.now() + END_SECONDS, lambda: not _owed(world), ASKED_SECONDS)
     if _owed(world):
         raise RuleBrokenError(f"{END_SECONDS:.0f} s after everything was mended: {_owed(world)}")
     world.engine.run_until(world.engine.now() + 20.0)
     if _owed(world):
         raise RuleBrokenError(f"after all was well: {_owed(world)}")
     world.engine.run_until(
-        world.engine.now() + ON_RECORD_SECONDS, lambda: all(_is_on_record(world, host) for host in world.hosts)
+        world.engine.now() + ON_RECORD_SECONDS,
+        lambda: all(_is_on_record(world, host) for host in world.hosts),
+        ASKED_SECONDS,
     )
     unknown = [host.name for host in world.hosts if not _is_on_record(world, host)]
     if unknown:

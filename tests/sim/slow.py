@@ -33,7 +33,7 @@ from bubuku.core.guard import judge
 from bubuku.core.model import Mode
 from bubuku.daemon.handlers import AFTERWARDS
 from tests.sim.agreed import Request
-from tests.sim.events import FenceAsked, Signalled
+from tests.sim.events import FenceAsked, Forced, Signalled
 
 if TYPE_CHECKING:
     from tests.sim.daemon import SimDaemon
@@ -65,6 +65,8 @@ class MemorySlow:
         self._daemon.point()
         if isinstance(action, Fence):
             self._daemon.world.cluster.emit(FenceAsked(self._daemon.host))
+        if isinstance(action, TakePermit) and self._daemon.terminating:
+            self._daemon.world.cluster.emit(Forced(self._daemon.host, action.entry.token))
         self._outcomes[kind] = Outcome(Result.RUNNING, now)
         if isinstance(action, FormatDirs):
             self._after(0.5, lambda: self._done(kind, now, self._format(action)))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bubuku.core.model import BrokerState, Mode
+from tests.sim.covered import Covered
 from tests.sim.daemon import SimDaemon
 from tests.sim.engine import Engine
 from tests.sim.events import Event, Started
@@ -42,6 +43,8 @@ class World:
         self.mode = shape.mode
         self.zookeeper = ZooKeeper(self.engine)
         self.cluster = KafkaCluster(self.engine, shape.mode, self.zookeeper)
+        self.covered = Covered()
+        self.covered.listen(self)
         self.markers = 0
         self.hosts: list[Host] = []
         self.daemons: dict[Host, SimDaemon | None] = {}

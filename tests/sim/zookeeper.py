@@ -97,6 +97,7 @@ class Root:
     sequences: int = 0  # given so far
 
 
+ChangeListener = Callable[[Change, Change], None]  # its document before, and now
 PermitListener = Callable[[int, Entry | None, Entry | None], None]  # node id, its entry before, and now
 
 
@@ -109,6 +110,7 @@ class ZooKeeper:
         self.members: dict[int, MemberNode] = {}
         self.root = Root()
         self.permit_listeners: list[PermitListener] = []
+        self.change_listeners: list[ChangeListener] = []
         self.zxid = 100
         self.v1_daemon = False
         self.writes = 0

@@ -1,19 +1,23 @@
 """No SIGTERM of ours takes a partition below its min ISR that could stay above, whoever else may be down on purpose.
 
 Ground truth at the moment of the signal, but for what no guard could have known: who died, froze, or fell out of the
-ISR within the age of a verdict is still counted, and a broker that came into it meanwhile is taken as one outside.
+ISR within the age of a verdict is still counted, and a broker that came into it meanwhile is taken as one outside. A
+forced end whose entry came after ours asked nobody, and is not our doing.
 """
 
 from __future__ import annotations
 
 from bubuku.core.permit import VERDICT_SECONDS
-from tests.sim.events import Ended, Event, RuleBrokenError, Signalled
+from bubuku.core.shared import Entry
+from tests.sim.events import Ended, Event, Forced, RuleBrokenError, Signalled
 from tests.sim.kafka_cluster import Part
 from tests.sim.world import World
 
 
 def min_isr(world: World) -> None:
     cluster = world.cluster
+    forced: set[str] = set()  # tokens of those whose patience was over
+    order: dict[str, int] = {}  # token → which of all entries it was
     gone: dict[int, float] = {}  # broker → when it last ended
 
     def works(node_id: int, now: float) -> bool:
@@ -32,6 +36,8 @@ def min_isr(world: World) -> None:
 
     def check(event: Event) -> None:
         now = world.engine.now()
+        if isinstance(event, Forced):
+            forced.add(event.token)
         if isinstance(event, Ended):
             gone[event.process.node_id] = now
         if not isinstance(event, Signalled) or not event.permitted:
@@ -40,7 +46,10 @@ def min_isr(world: World) -> None:
         unlisted = cluster.removed.get(node_id)
         if not cluster.is_registered(event.process) or (unlisted is not None and now - unlisted <= VERDICT_SECONDS):
             return  # to the cluster it is gone already
-        permitted = set(world.zookeeper.true_permit().entries)
+        entries = world.zookeeper.true_permit().entries
+        ours = entries.get(node_id)
+        ours_at = len(order) if ours is None else order.get(ours.token, len(order))
+        permitted = {n for n, e in entries.items() if e.token not in forced or order.get(e.token, 0) <= ours_at}
         accepted = record is not None and record.stop is not None and record.stop.accept_unavailable
         for part in cluster.parts:
             if node_id not in part.isr or now - part.joined.get(node_id, -1e9) <= VERDICT_SECONDS:
@@ -54,4 +63,9 @@ def min_isr(world: World) -> None:
                     f" {staying} of ISR {part.isr}, in the permit: {sorted(permitted)}, needed: {least}"
                 )
 
+    def taken(_node_id: int, _before: Entry | None, entry: Entry | None) -> None:
+        if entry is not None:
+            order.setdefault(entry.token, len(order))
+
     world.listen(check)
+    world.zookeeper.permit_listeners.append(taken)

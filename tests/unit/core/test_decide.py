@@ -161,6 +161,17 @@ def test_the_cause_is_looked_up_again_when_the_disks_were_read() -> None:
     assert not acts(decision, Fence)
 
 
+def test_what_ran_on_the_log_dirs_since_is_remembered_until_the_next_end() -> None:
+    """A fence is about the process that is on record, and that one was not the last."""
+    memory, _ = decide(POLICY, watching(), after_end(foreign=read(foreign())))
+    assert memory.another_ran
+    memory, decision = decide(POLICY, memory, after_end())
+    assert memory.another_ran
+    assert not acts(decision, Fence)
+    memory, _ = decide(POLICY, memory, after_end(ended(identity=OTHER), record=ran(process=OTHER)))
+    assert not memory.another_ran
+
+
 # a start
 
 

@@ -16,6 +16,7 @@ from bubuku.core.observation import Observation, Policy
 from bubuku.core.reasons import Reason
 from tests.support.observations import (
     ENDED,
+    INSTANCE,
     KRAFT_POLICY,
     KRAFT_REGISTRATION,
     NOW,
@@ -31,6 +32,7 @@ from tests.support.observations import (
     observe,
     ran,
     read,
+    record,
     unread,
 )
 
@@ -180,6 +182,24 @@ def test_a_successor_waits_for_the_fence_of_the_daemon_that_died() -> None:
     assert stop.reason is Reason.OLD_SESSION
     memory, stop = fencing.fence(case(replace(obs, now=NOW + 60), KRAFT_POLICY, replace(memory, fence_unknown_at=NOW)))
     assert stop is None
+
+
+def test_a_state_file_that_was_lost_may_have_told_of_a_fence() -> None:
+    """Dirs that a daemon marked, and no record of them: what that daemon sent may be on its way still."""
+    obs = observe(record=Record(INSTANCE), log_dirs=read((log_dir(),)))
+    memory, stop = fencing.fence(case(obs, KRAFT_POLICY))
+    assert stop is not None
+    assert stop.reason is Reason.OLD_SESSION
+    assert fencing.fence(case(replace(obs, now=NOW + 60), KRAFT_POLICY, memory))[1] is None
+    assert fencing.fence(case(obs, KRAFT_POLICY, Memory(marked_at=NOW - 1)))[1] is None  # it marked them itself
+    assert fencing.fence(case(observe(record=record(), log_dirs=read((log_dir(),))), KRAFT_POLICY))[1] is None
+    assert fencing.fence(case(obs))[1] is None  # ZooKeeper mode: the raise makes a late one fail
+
+
+def test_who_saw_another_kafka_since_the_end_fences_nobody() -> None:
+    """In KRaft its registration looks the same, and how it ended is not known."""
+    obs = after_end(record=KRAFT_RAN)
+    assert fencing.fence(case(obs, KRAFT_POLICY, counted(obs, another_ran=True)))[1] is None
 
 
 def test_its_own_fence_does_not_settle_the_one_before() -> None:
