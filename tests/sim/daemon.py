@@ -63,6 +63,7 @@ class SimDaemon:
             readings=self.readings,
             slow=self.slow,
             clock=self.engine,
+            move=lambda _addresses: None,
         )
         self.coordination.start()
         self.supervisor.begin()

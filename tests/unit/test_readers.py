@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from bubuku.adapters.addresses import ConfiguredAddresses
 from bubuku.core.errors import UnavailableError
 from bubuku.core.model import Cluster, CoordinationView, LogView, Member
 from bubuku.core.shared import ProcessId
@@ -167,6 +168,7 @@ def test_other_processes_are_unknown_not_absent_while_our_own_kafka_runs() -> No
         kafka=cast(Any, nothing),
         jmx=None,
         coordination=cast(Any, coordination),
+        addresses=ConfiguredAddresses(("h:1",)),
         running=lambda: running[0],
         node_id=lambda: None,
         member=lambda: None,
@@ -197,6 +199,7 @@ def test_the_metadata_is_read_again_when_a_broker_came_or_went_and_until_all_rep
         kafka=cast(Any, SimpleNamespace(cluster=metadata, answers=lambda _: True)),
         jmx=None,
         coordination=cast(Any, SimpleNamespace(view=lambda *_: CoordinationView(connected=True, members=seen[0]))),
+        addresses=ConfiguredAddresses(("h:1",)),
         running=lambda: ProcessId(1, 1, "b"),
         node_id=lambda: 1,
         member=lambda: None,
