@@ -89,11 +89,21 @@ class BrokerFiles(Protocol):
     def render(self) -> bool:
         """Write server.properties if what it should be differs from what it is, atomically. True: it changed."""
 
+    def use_addresses(self, addresses: tuple[str, ...]) -> None:
+        """server.properties names these ZooKeeper servers from now on."""
+
     def settings_digest(self) -> str:
         """A digest of what server.properties should be. Raises UsageError (the template is unreadable or invalid)."""
 
     def format(self, paths: Sequence[str], cluster_id: str, deadline_seconds: float) -> Outcome:
         """Effects thread: run Kafka's storage tool. The outcome's detail has its last line where it failed."""
+
+
+class Addresses(Protocol):
+    """Where ZooKeeper is, as somebody keeps it: the configuration, a file, a provider."""
+
+    def read(self) -> tuple[str, ...]:
+        """ "host:port" of each server, at least one. Reader thread. Raises UnavailableError: not known now."""
 
 
 class Kafka(Protocol):

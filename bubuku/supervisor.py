@@ -25,6 +25,7 @@ from bubuku.core.actions import (
     Remember,
     StartBroker,
     StopGracefully,
+    UseAddresses,
 )
 from bubuku.core.decide import RETRY_SECONDS, decide
 from bubuku.core.errors import BubukuError, InvariantError, UsageError
@@ -42,7 +43,7 @@ from bubuku.core.model import (
     Record,
     RegistrationView,
 )
-from bubuku.core.observation import Decision, Event, Observation, Policy, Published, Tally
+from bubuku.core.observation import NOT_READ, Decision, Event, Observation, Policy, Published, Tally
 from bubuku.core.reasons import Reason
 from bubuku.core.shared import ProcessId
 from bubuku.core.tally import counted
@@ -65,6 +66,7 @@ class Snapshots:
     jmx: Dated[JmxView]
     cluster: Dated[ClusterView]
     coordination: Dated[CoordinationView]
+    addresses: Dated[tuple[str, ...]] = NOT_READ
 
 
 class Readings(Protocol):
@@ -86,7 +88,10 @@ class SlowActions(Protocol):
 
 
 class Supervisor:
-    """Supervises the one broker of this host. Not thread-safe: `tick` belongs to the loop's thread."""
+    """Supervises the one broker of this host. Not thread-safe: `tick` belongs to the loop's thread.
+
+    `move`: the daemon meets the others at these addresses of ZooKeeper from then on; it returns at once.
+    """
 
     def __init__(
         self,
@@ -98,7 +103,9 @@ class Supervisor:
         readings: Readings,
         slow: SlowActions,
         clock: Clock,
+        move: Callable[[tuple[str, ...]], None],
     ) -> None:
+        self._move = move
         self._make_policy = policy
         self._process = process
         self._files = files
@@ -192,6 +199,7 @@ class Supervisor:
             jmx=seen.jmx,
             cluster=seen.cluster,
             coordination=seen.coordination,
+            addresses=seen.addresses,
             outcomes=self._slow.outcomes(),
             start_error=self._start_error,
             leaving=leaving or terminate,
@@ -227,6 +235,11 @@ class Supervisor:
             return self._slow.submit(action, obs.now)
         if isinstance(action, Remember):
             self._save(action.record)
+        elif isinstance(action, UseAddresses):
+            LOG.warning("%s", action.sentence)
+            self._files.use_addresses(action.addresses)
+            self._move(action.addresses)
+            self._digest = None  # of the settings, which name them
         elif isinstance(action, StartBroker):
             self._start(action, obs)
         elif isinstance(action, AdoptBroker):
@@ -264,6 +277,7 @@ class Supervisor:
             started_by_us=True,
             registration=None,
             settings_digest=obs.settings_digest,
+            started_with=self._record.addresses,
             stop_intent=False,
             counted=False,
             fencing=False,
@@ -296,6 +310,10 @@ class Supervisor:
         if changed:
             LOG.info("%s (%s): %s", decision.state, decision.reason, decision.sentence)
             events = (*events, Event(epoch, decision.reason, decision.state, decision.sentence))[-EVENTS_KEPT:]
+        note = decision.note
+        if note is not None and (last is None or last.decision.note != note):
+            LOG.warning("%s", note.sentence)
+            events = (*events, Event(epoch, note.reason, decision.state, note.sentence))[-EVENTS_KEPT:]
         if new_state:
             self._since_epoch = epoch
         return Published(

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import yaml
 
-from bubuku.config import check, load
+from bubuku.config import check, check_addresses, load
 from bubuku.core.errors import UsageError
 
 _MASK = "********"
@@ -29,7 +29,7 @@ def check_command(file: Path | None) -> None:
     """Check FILE, the environment over it, and what they name on this host: exit 0, or 2 with one line a problem."""
     try:
         loaded = load(file, os.environ)
-        problems = check(loaded)
+        problems = [*check(loaded), *check_addresses(loaded)]
     except UsageError as error:
         loaded, problems = None, str(error).splitlines()
     for warning in loaded.warnings if loaded is not None else ():

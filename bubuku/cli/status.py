@@ -115,6 +115,10 @@ def goings_on(document: dict[str, Any]) -> list[str]:
             lines.append(f"{name(row)}: {row['sentence']}" + (f" -> {row['remedy']}" if row.get("remedy") else ""))
         elif row["registered"] is False and "broker" in row["roles"] and not _since_the_metadata(row, document):
             lines.append(f"{name(row)}: its daemon says that it serves, but Kafka's metadata does not list it")
+        if row.get("note"):  # a daemon of an older version has none
+            due = row.get("note_due_epoch")
+            when = "" if due is None else f" (in {duration(due - time.time())})"
+            lines.append(f"{name(row)}: {row['note']}{when}")
     lines += asked_for(document)
     metadata, coordination = document["metadata"], document["coordination"]
     if not metadata["known"]:

@@ -11,8 +11,9 @@ import os
 import shutil
 from pathlib import Path
 
-from bubuku.config.model import Config, Secretive
-from bubuku.core import properties
+from bubuku.config.model import Config
+from bubuku.config.sections import Secretive
+from bubuku.core import addresses, properties
 from bubuku.core.errors import UsageError
 from bubuku.core.model import Mode, Role
 
@@ -26,6 +27,21 @@ def check(config: Config) -> list[str]:
         *_own_dir("log_dir", config.log_dir),
         *_credentials(config),
     ]
+
+
+def check_addresses(config: Config) -> list[str]:
+    """The same of zookeeper.addresses_file: no reason to stay down for a daemon that knows what the file last said."""
+    path = config.zookeeper.addresses_file
+    if path is None:
+        return []
+    try:
+        addresses.parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        return [f"zookeeper.addresses_file: {path}: {error.strerror}"]
+    except ValueError as error:
+        reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+        return [f"zookeeper.addresses_file: {path}: {reason}"]
+    return []
 
 
 def _kafka_home(config: Config) -> list[str]:

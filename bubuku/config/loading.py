@@ -78,7 +78,9 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     over = overrides(environ)
     problems = [*over.problems, *_secrets_in(raw, source)]
     _merge(raw, over)
-    if environ.get("ZOOKEEPER_STACK_NAME") and not _at(raw, ("zookeeper", "addresses")):
+    if environ.get("ZOOKEEPER_STACK_NAME") and not any(
+        _at(raw, ("zookeeper", name)) for name in ("addresses", "addresses_file")
+    ):
         problems.append(_EXHIBITOR)
     if raw.get("mode", "amazon") == "amazon":
         problems.append(_amazon(source, over, raw))

@@ -7,14 +7,20 @@ Invariants: unknown keys are errors; no secret is in a repr, dump or error (a pa
 from __future__ import annotations
 
 import math
-import re
 import socket
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    model_validator,
+)
 
+from bubuku.config.sections import Secretive, Section
+from bubuku.config.zookeeper import ZooKeeper
 from bubuku.core import properties
 from bubuku.core.errors import UsageError
 from bubuku.core.model import Mode, Role
@@ -37,34 +43,6 @@ class Feature(StrEnum):
     RESTART_IF_DEAD = "restart_if_dead"
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-def _addresses(value: Any) -> Any:
-    """ "h1:2181,h2" or a list of such → a tuple of "host:port"; the port is 2181 where none is given."""
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
-        raise ValueError('should be "host:port,host:port" or a list of "host:port"')
-    found = []
-    for part in (each.strip() for each in parts):
-        if not part:
-            continue
-        if "/" in part:
-            raise ValueError(f'"{part}" has a path; the chroot goes into zookeeper.prefix')
-        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\s]+)(?::(\d{1,5}))?", part)
-        if match is None or not 0 < int(match[2] or 2181) < 65536:
-            raise ValueError(f'"{part}" is not host:port')
-        found.append(f"{match[1]}:{match[2] or 2181}")
-    if not found:
-        raise ValueError("should name at least one host:port")
-    return tuple(found)
-
-
-def _prefix(value: Any) -> Any:
-    return "/" + value.strip("/") if isinstance(value, str) else value
-
-
 def _texts(value: Any) -> Any:
     """Numbers and booleans of an environment mapping as the texts that a process sees."""
     if not isinstance(value, dict):
@@ -76,29 +54,6 @@ def _texts(value: Any) -> Any:
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class Secretive(Section):
-    """A section with a password: from its file, read where it is used, or from the environment."""
-
-    password_file: Path | None = Field(
-        default=None,
-        description="File with the password (its last line end is dropped). Never write a password into the YAML.",
-    )
-    password: SecretStr | None = Field(default=None, exclude=True, description="Comes from the environment only.")
-
-    def secret(self) -> SecretStr | None:
-        """The password: the environment's, else the file's as it stands now; None where there is neither.
-
-        Raises UsageError naming the file where it cannot be read.
-        """
-        if self.password is not None or self.password_file is None:
-            return self.password
-        try:
-            return SecretStr(self.password_file.read_text(encoding="utf-8").rstrip("\r\n"))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise UsageError(f"password_file: {self.password_file}: {reason}") from None
 
 
 class KafkaClient(Secretive):
@@ -173,45 +128,6 @@ class Kafka(Section):
         if self.mode is Mode.ZOOKEEPER and self.roles != (Role.BROKER,):
             raise ValueError("roles other than [broker] need mode: kraft")
         return self
-
-
-class ZooKeeperAuth(Secretive):
-    scheme: Literal["digest", "sasl"] = Field(default="digest", description="`digest`, or `sasl` (DIGEST-MD5).")
-    username: str = Field(description="The user that bubuku's nodes belong to.")
-
-    @model_validator(mode="after")
-    def _complete(self) -> ZooKeeperAuth:
-        if self.password is None and self.password_file is None:
-            raise ValueError("needs password_file, or BUBUKU_ZOOKEEPER_PASSWORD in the environment")
-        return self
-
-
-class ZooKeeperTls(Section):
-    cafile: Path | None = Field(default=None, description="PEM of the authorities that sign ZooKeeper's certificates.")
-    certfile: Path | None = Field(default=None, description="PEM of the client's own certificate.")
-    keyfile: Path | None = Field(default=None, description="PEM of the client's own key.")
-    verify: bool = Field(default=True, description="Whether the certificate must name ZooKeeper's host.")
-
-
-class ZooKeeper(Section):
-    addresses: Annotated[tuple[str, ...], BeforeValidator(_addresses)] = Field(
-        description='"h1:2181,h2:2181", or a list. Kafka is given the same in ZooKeeper mode.'
-    )
-    prefix: Annotated[str, BeforeValidator(_prefix)] = Field(
-        default="/", description="Kafka's chroot; bubuku's own nodes are under `<prefix>/bubuku/v2`."
-    )
-    session_timeout_seconds: float = Field(
-        default=10.0, ge=1, le=120, description="How long ZooKeeper keeps the member of a daemon that is gone."
-    )
-    auth: ZooKeeperAuth | None = Field(default=None, description="Credentials for bubuku's own ZooKeeper client.")
-    tls: ZooKeeperTls | None = Field(
-        default=None, description="TLS for bubuku's own ZooKeeper client; absent: plain text."
-    )
-
-    @property
-    def connect(self) -> str:
-        """Kafka's zookeeper.connect: the addresses with the chroot."""
-        return ",".join(self.addresses) + ("" if self.prefix == "/" else self.prefix)
 
 
 class Api(Section):
@@ -374,7 +290,6 @@ class Config(Section):
                 roles=frozenset(self.kafka.roles),
                 node_id=self.node_id,
                 rack=self.rack,
-                zookeeper_connect=self.zookeeper.connect,
             )
         )
         serves = Role.BROKER in self.kafka.roles
@@ -396,4 +311,5 @@ class Config(Section):
             startup_progressive=timeout.type == "progressive",
             session_timeout=properties.session_timeout_seconds(settings, self.kafka.mode),
             stability=self.stability_seconds,
+            addresses_settle=self.zookeeper.addresses_settle_seconds,
         )

@@ -57,6 +57,14 @@ class Remember:
 
 
 @dataclass(frozen=True, slots=True)
+class UseAddresses:
+    """Meet at these ZooKeeper servers from now on, and name them in server.properties."""
+
+    addresses: tuple[str, ...]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class MarkDirs:
     """Write a fresh marker UUID into each of these log dirs (they carry none)."""
 
@@ -198,6 +206,7 @@ Action = (
     | EndStalled
     | StopGracefully
     | Remember
+    | UseAddresses
     | MarkDirs
     | RecordDesired
     | RaiseFence

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bubuku.core import gates, identity, lifecycle, parents, stopping
+from bubuku.core import addresses, gates, identity, lifecycle, parents, stopping
 from bubuku.core.actions import (
     Action,
     EndStalled,
@@ -37,16 +37,19 @@ FREE_ENDS_AFTER_SERVICE = 3  # a broker that served is wanted back at once; one 
 LONGEST_BACK_OFF_SECONDS = 300.0
 STALL_GRACE_SECONDS = 30.0
 RETRY_SECONDS = 10.0
+OUR_OWN = (Reason.NOT_REGISTERED, Reason.ADDRESSES_CHANGED)  # restarts that the daemon itself wants
 
 
 def decide(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, Decision]:
     """What to do now. Returns the next memory and the decision; raises InvariantError where a rule is broken."""
+    memory, moved = addresses.step(policy, memory, obs)
+    obs = _with_latest(obs, moved)
     if obs.process.identity is not None:
         memory, decision = _alive(policy, memory, obs)
     else:
         memory, decision = _dead(policy, memory, obs)
     memory, chores = _chores(policy, memory, _with_latest(obs, decision.actions))
-    actions = (*decision.actions, *chores)
+    actions = (*moved, *decision.actions, *chores)
     latest = _with_latest(obs, actions)
     node_id = identity.node_id(policy, latest.record, obs.log_dirs.value or ())
     step = stopping.step(policy, memory, latest, node_id, decision)
@@ -54,7 +57,8 @@ def decide(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, De
     if not any(isinstance(action, WriteChange) for action in step.actions):
         memory, moved_on = parents.step(memory, latest)
     actions = _saved_first((*actions, *step.actions, *(() if moved_on is None else (moved_on,))))
-    decision = replace(decision, actions=actions, progress_of_stop=step.progress)
+    said = addresses.note(policy, memory, latest)
+    decision = replace(decision, actions=actions, note=said, progress_of_stop=step.progress)
     check(memory.state, decision, obs)
     if decision.state is not memory.state:
         memory = replace(memory, state=decision.state, since=obs.now)
@@ -149,6 +153,7 @@ def _running_record(policy: Policy, memory: Memory, obs: Observation, facts: lif
             started_by_us=False,
             registration=None,
             settings_digest=None,
+            started_with=None,
             stop_intent=False,
             counted=False,
         )
@@ -271,7 +276,7 @@ def _cause(memory: Memory, obs: Observation, ended: Exit) -> Reason:
         return Reason.START_STALLED
     ours = obs.record.process == ended.identity
     if _stopped_on_purpose(obs.record, ended) and obs.record.stop is not None:
-        return Reason.NOT_REGISTERED if obs.record.stop.why == Reason.NOT_REGISTERED else Reason.RESTARTED
+        return next((each for each in OUR_OWN if obs.record.stop.why == each), Reason.RESTARTED)
     if ours and obs.record.stop_intent:
         return Reason.FIRST_START  # its daemon took it along; this one brings it back
     if ours and obs.record.registration is not None and identity.ended_cleanly(ended, obs.log_dirs):
@@ -302,6 +307,8 @@ def _start_sentence(obs: Observation) -> str:
     if ended is None:
         return "nothing runs: starting Kafka"
     if _stopped_on_purpose(obs.record, ended):
+        if obs.record.stop is not None and obs.record.stop.why == Reason.ADDRESSES_CHANGED:
+            return "stopped for ZooKeeper's new addresses: starting Kafka with them"
         return "stopped for a restart that was asked for: starting Kafka again"
     if ended.signal is not None:
         how = f"was killed by signal {ended.signal}"

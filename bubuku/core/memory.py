@@ -11,6 +11,15 @@ from bubuku.core.shared import ProcessId
 
 
 @dataclass(frozen=True, slots=True)
+class SeenAddresses:
+    """ZooKeeper's addresses as they were read last, and since when they have been the same."""
+
+    listed: frozenset[str]
+    since: float
+    since_epoch: float  # wall clock, for people only
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """Times are monotonic seconds; None means that it has not happened in this incarnation of the broker."""
 
@@ -48,6 +57,7 @@ class Memory:
     terminate_since: float | None = None
     join_sent_at: float | None = None
     desired_sent_at: float | None = None
+    addresses: SeenAddresses | None = None
     # the deliberate stop under way
     noted: str | None = None  # the token of the stop that this very daemon wrote down
     signalled_at: float | None = None

@@ -23,6 +23,8 @@ from bubuku.core.model import (
 )
 from bubuku.core.reasons import Reason
 
+NOT_READ: Dated[tuple[str, ...]] = Dated(float("-inf"), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -47,6 +49,7 @@ class Policy:
     frozen_after: float = 10.0
     stop_deadline: float = 330.0
     stop_silence: float = 60.0  # a stop beyond its deadline that flushed nothing for so long is ended by SIGKILL
+    addresses_settle: float = 180.0  # a new list of ZooKeeper's addresses is acted on after it was the same for so long
     stability: float = 30.0  # a broker that is back stays in its ISRs for so long before the next one goes
 
 
@@ -68,6 +71,7 @@ class Observation:
     jmx: Dated[JmxView]
     cluster: Dated[ClusterView]
     coordination: Dated[CoordinationView]
+    addresses: Dated[tuple[str, ...]] = NOT_READ  # where ZooKeeper is, as somebody keeps it
     outcomes: Mapping[type, Outcome] = field(default_factory=dict)  # of slow actions, the latest of each kind
     start_error: Dated[str] | None = None  # the last start could not even be executed: when, and why
     leaving: bool = False  # the daemon was told to end and to take Kafka with it, as soon as the guard allows it…
@@ -83,6 +87,15 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Something beside the broker's state that an operator should know. `due_epoch`: when it takes effect."""
+
+    reason: Reason
+    sentence: str
+    due_epoch: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What this cycle made of it: the state to show, why, and what to do."""
 
@@ -93,6 +106,7 @@ class Decision:
     progress: tuple[int, int] | None = None  # recovering: logs done, total
     eta_seconds: float | None = None
     last_lines: tuple[str, ...] = ()  # failed: Kafka's last log lines
+    note: Note | None = None
     progress_of_stop: Progress | None = None  # of the deliberate stop that is wanted, or under way
 
 

@@ -17,6 +17,7 @@ class Reason(StrEnum):
     STOPPED_OUTSIDE = "stopped_outside"
     START_STALLED = "start_stalled"
     RESTARTED = "restarted"
+    ADDRESSES_CHANGED = "addresses_changed"
     # why a running one is left alone or described
     RUNNING = "running"
     ADOPTED = "adopted"
@@ -26,6 +27,7 @@ class Reason(StrEnum):
     NO_ANSWER = "no_answer"
     SUSPENDED = "suspended"
     TERMINATING = "terminating"
+    ADDRESSES_UNREAD = "addresses_unread"
     # why a start waits
     BACK_OFF = "back_off"
     FENCE_PENDING = "fence_pending"
@@ -67,6 +69,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "Kafka made no progress while starting; it had never registered, so it was ended and is started again"
     ),
     Reason.RESTARTED: Explanation("the broker was stopped for a restart that somebody asked for, and is started again"),
+    Reason.ADDRESSES_CHANGED: Explanation(
+        "ZooKeeper's addresses changed: a Kafka that was started with the former ones is restarted with the new ones"
+    ),
     Reason.RUNNING: Explanation("the broker runs"),
     Reason.ADOPTED: Explanation("a running Kafka was taken over without a restart"),
     Reason.LOG_RECOVERY: Explanation("Kafka recovers its logs after an unclean end; it is never killed meanwhile"),
@@ -82,6 +87,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.SUSPENDED: Explanation("the kernel has the process stopped (SIGSTOP)", "continue it with SIGCONT"),
     Reason.TERMINATING: Explanation("Kafka is being stopped gracefully, as its daemon was asked to"),
+    Reason.ADDRESSES_UNREAD: Explanation(
+        "the list of ZooKeeper's addresses is missing, empty or malformed: the last known one stays in force",
+        "mend what zookeeper.addresses_file names",
+    ),
     Reason.BACK_OFF: Explanation(
         "starts failed; the next one waits (1 s doubling to 5 min)", "read Kafka's last lines"
     ),

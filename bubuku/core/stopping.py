@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bubuku.core import addresses, permit, self_repair, stop_facts
 from bubuku.core import change as changes
-from bubuku.core import permit, self_repair, stop_facts
 from bubuku.core.actions import (
     Action,
     DropPermit,
@@ -62,7 +62,8 @@ def step(policy: Policy, memory: Memory, obs: Observation, node_id: int | None, 
     again = _started_again(obs, change)
     if again is not None:
         return Step(memory, (Remember(again),))
-    want = _want(obs.record, change) or _leaving(obs) or self_repair.want(policy, memory, obs)
+    ours = self_repair.want(policy, memory, obs) or addresses.want(policy, obs)
+    want = _want(obs.record, change) or _leaving(obs) or ours
     facts = stop_facts.draw(policy, memory, obs, node_id, want)
     _, move = permit.decide(facts)
     at = Position(policy, memory, obs, meeting, node_id, want, facts, decided)

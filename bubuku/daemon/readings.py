@@ -13,7 +13,7 @@ from typing import Any
 from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError
 from bubuku.core.model import ClusterView, CoordinationView, Dated, ForeignProcess, JmxView, Member
 from bubuku.core.shared import ProcessId
-from bubuku.ports import BrokerFiles, Coordination, Jmx, Kafka, Registrations
+from bubuku.ports import Addresses, BrokerFiles, Coordination, Jmx, Kafka, Registrations
 from bubuku.readers import Reader
 from bubuku.supervisor import Snapshots
 
@@ -26,6 +26,7 @@ PACES = {
     "jmx": (5.0, 0.25),
     "cluster": (30.0, 0.15),
     "coordination": (5.0, 0.25),
+    "addresses": (5.0, 1.0),
 }
 DEADLINE_SECONDS = 3.0
 CLUSTER_DEADLINE_SECONDS = 10.0
@@ -45,6 +46,7 @@ class ReaderThreads:
         kafka: Kafka,
         jmx: Jmx | None,
         coordination: Coordination,
+        addresses: Addresses,
         running: Callable[[], ProcessId | None],
         node_id: Callable[[], int | None],
         member: Callable[[], Member | None],
@@ -72,6 +74,7 @@ class ReaderThreads:
         self.jmx = reader("jmx", JmxView if jmx is None else lambda: jmx.view(DEADLINE_SECONDS))
         self.cluster = reader("cluster", self._read_cluster)
         self.coordination = reader("coordination", self._read_coordination)
+        self.addresses = reader("addresses", addresses.read)
         self._all: tuple[Reader[Any], ...] = (
             self.log_dirs,
             self.log,
@@ -81,6 +84,7 @@ class ReaderThreads:
             self.jmx,
             self.cluster,
             self.coordination,
+            self.addresses,
         )
 
         self._before_start = (self.log_dirs, self.foreign, self.cluster)
@@ -109,6 +113,7 @@ class ReaderThreads:
             jmx=self.jmx.latest,
             cluster=self.cluster.latest,
             coordination=self.coordination.latest,
+            addresses=self.addresses.latest,
         )
 
     def broker_changed(self) -> None:

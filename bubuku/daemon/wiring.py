@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from bubuku import __version__
+from bubuku.adapters.addresses import ConfiguredAddresses, FileAddresses
 from bubuku.adapters.broker_files import BrokerFiles, BrokerFilesSettings
 from bubuku.adapters.jolokia import JolokiaJmx
 from bubuku.adapters.kafka import ClientSettings, KafkaAdmin, KraftRegistrations
@@ -19,7 +20,7 @@ from bubuku.adapters.zookeeper.session import Session, ZooKeeperSettings
 from bubuku.config.environment import VARIABLES
 from bubuku.config.model import Config
 from bubuku.core import properties
-from bubuku.core.errors import UnavailableError
+from bubuku.core.errors import UnavailableError, UsageError
 from bubuku.core.model import Member, Mode, Record, Role, disk_use
 from bubuku.core.observation import About, Policy, Published
 from bubuku.daemon.handlers import table
@@ -28,7 +29,7 @@ from bubuku.daemon.readings import ReaderThreads
 from bubuku.effects import Effects
 from bubuku.http.server import HttpServer
 from bubuku.operations import Operations
-from bubuku.ports import Registrations
+from bubuku.ports import Addresses, Registrations
 from bubuku.supervisor import Supervisor
 from bubuku.verdicts import Verdicts
 
@@ -60,7 +61,9 @@ class Daemon:
         listeners = own_listeners(config)
         policy = config.policy(accept_empty=accept_empty)
         self._first_node_id = record.node_id if record.node_id is not None else policy.node_id
-        self._session = Session(zookeeper_settings(config))
+        source = addresses_source(config)
+        addresses = first_addresses(record, source)
+        self._session = Session(zookeeper_settings(config, addresses))
         self._coordination = ZooKeeperCoordination(self._session, lambda: self._readers.coordination.wake())
         self._clients = client_settings(config)
         self._servers = config.kafka.client.bootstrap_servers or listeners
@@ -72,13 +75,14 @@ class Daemon:
             self._advised.append(registrations)
         self._jmx = JolokiaJmx(config.kafka.jolokia_url) if config.kafka.jolokia_url is not None else None
         self._process = KafkaProcess(launch_settings(config, record, niceness))
-        self._files = BrokerFiles(files_settings(config, record))
+        self._files = BrokerFiles(files_settings(config, record, addresses))
         self._readers = ReaderThreads(
             files=self._files,
             registrations=registrations,
             kafka=self._kafka,
             jmx=self._jmx,
             coordination=self._coordination,
+            addresses=source,
             running=lambda: self._supervisor.running,
             node_id=self.node_id,
             member=self._member,
@@ -104,6 +108,7 @@ class Daemon:
             readings=self._readers,
             slow=self._effects,
             clock=self._clock,
+            move=lambda found: self._session.move(",".join(found)),
         )
         self._about = About(
             host=config.host,
@@ -224,6 +229,8 @@ class Daemon:
             disk_used_bytes=_rounded(used) if used is not None else None,
             disk_total_bytes=total,
             restarts=sum(published.starts.values()),
+            note=None if decision.note is None else decision.note.sentence,
+            note_due_epoch=None if decision.note is None else decision.note.due_epoch,
             kafka_server=self._listener if Role.BROKER in self._config.kafka.roles else None,
         )
 
@@ -238,15 +245,35 @@ def api_url(config: Config) -> str:
     return f"http://[{host}]:{config.api.port}" if ":" in host else f"http://{host}:{config.api.port}"
 
 
-def zookeeper_settings(config: Config) -> ZooKeeperSettings:
+def addresses_source(config: Config) -> Addresses:
+    path = config.zookeeper.addresses_file
+    return ConfiguredAddresses(config.zookeeper.addresses) if path is None else FileAddresses(path)
+
+
+def first_addresses(record: Record, source: Addresses) -> tuple[str, ...]:
+    """Where a daemon begins: at the list in force on record, where it led to a ZooKeeper that we joined.
+
+    Raises UsageError where there is none, and none can be read.
+    """
+    if record.addresses is not None and record.marker is not None:
+        return record.addresses
+    try:
+        return source.read()
+    except UnavailableError as error:
+        if record.addresses is not None:
+            return record.addresses
+        raise UsageError(f"zookeeper.addresses_file: {error}") from None
+
+
+def zookeeper_settings(config: Config, addresses: tuple[str, ...]) -> ZooKeeperSettings:
     """Raises UsageError where a password file cannot be read."""
     section = config.zookeeper
     auth, tls = section.auth, section.tls
     secret = auth.secret() if auth is not None else None
     password = secret.get_secret_value() if secret is not None else None
     return ZooKeeperSettings(
-        hosts=",".join(section.addresses),
-        prefix="" if section.prefix == "/" else section.prefix,
+        hosts=",".join(addresses),
+        prefix=section.chroot,
         session_timeout_seconds=section.session_timeout_seconds,
         tls=tls is not None,
         ca_file=str(tls.cafile) if tls is not None and tls.cafile is not None else None,
@@ -298,7 +325,7 @@ def client_settings(config: Config) -> ClientSettings:
     )
 
 
-def files_settings(config: Config, record: Record) -> BrokerFilesSettings:
+def files_settings(config: Config, record: Record, addresses: tuple[str, ...]) -> BrokerFilesSettings:
     return BrokerFilesSettings(
         kafka_home=config.kafka.dir,
         template=config.kafka.settings,
@@ -309,7 +336,8 @@ def files_settings(config: Config, record: Record) -> BrokerFilesSettings:
         roles=frozenset(config.kafka.roles),
         node_id=config.node_id,
         rack=config.rack,
-        zookeeper_connect=config.zookeeper.connect,
+        addresses=addresses,
+        zookeeper_prefix=config.zookeeper.chroot,
         instance=record.instance,
         environment=child_environment(config),
     )

@@ -51,6 +51,8 @@ class BrokerDocument(TypedDict):
     disk_used_bytes: int | None
     disk_total_bytes: int | None
     restarts: int | None
+    note: str | None  # something else that an operator should know…
+    note_due_epoch: float | None  # …and when it takes effect
 
 
 class ClusterDocument(TypedDict):
@@ -160,6 +162,8 @@ def bare_row(node_id: int, listed: bool, met: bool) -> BrokerDocument:
         "disk_used_bytes": None,
         "disk_total_bytes": None,
         "restarts": None,
+        "note": None,
+        "note_due_epoch": None,
     }
 
 
@@ -180,10 +184,13 @@ def overlay_member(row: BrokerDocument, member: Member) -> None:
         "disk_used_bytes": member.disk_used_bytes,
         "disk_total_bytes": member.disk_total_bytes,
         "restarts": member.restarts,
+        "note": member.note,
+        "note_due_epoch": member.note_due_epoch,
     }
 
 
 def overlay_own(row: BrokerDocument, published: Published, about: About) -> None:
+    note = published.decision.note
     row |= {
         "host": about.host,
         "rack": row["rack"] if about.rack is None else about.rack,
@@ -197,6 +204,8 @@ def overlay_own(row: BrokerDocument, published: Published, about: About) -> None
         "kafka_version": row["kafka_version"] if about.kafka_version is None else about.kafka_version,
         "daemon_version": about.version,
         "restarts": sum(published.starts.values()),
+        "note": None if note is None else note.sentence,
+        "note_due_epoch": None if note is None else note.due_epoch,
     }
     dirs = published.observation.log_dirs.value
     if dirs is not None:

@@ -43,6 +43,8 @@ class MemberDocument(TypedDict):
     disk_used_bytes: int | None
     disk_total_bytes: int | None
     restarts: int
+    note: str | None
+    note_due_epoch: float | None
 
 
 class Load(TypedDict):
@@ -175,6 +177,8 @@ def member_document(member: Member) -> MemberDocument:
         "disk_used_bytes": member.disk_used_bytes,
         "disk_total_bytes": member.disk_total_bytes,
         "restarts": member.restarts,
+        "note": member.note,
+        "note_due_epoch": member.note_due_epoch,
     }
 
 

@@ -32,6 +32,21 @@ class Stop(TypedDict):
     sentence: str
 
 
+class Note(TypedDict):
+    """Something beside the broker's state that an operator should know. `due_epoch`: when it takes effect."""
+
+    reason: str
+    sentence: str
+    due_epoch: float | None
+
+
+class Addresses(TypedDict):
+    """Of ZooKeeper. `in_force`: null before any was read. `started_with`: what Kafka runs with; null: not known."""
+
+    in_force: list[str] | None
+    started_with: list[str] | None
+
+
 class Process(TypedDict):
     pid: int
     started_epoch: float | None
@@ -108,6 +123,8 @@ class StatusDocument(TypedDict):
     coordination: documents.Coordination
     members: list[documents.MemberDocument]
     stop: Stop | None
+    note: Note | None
+    addresses: Addresses
     maintenance: MaintenanceDocument | None
     permit: EntryDocument | None  # this broker's entry
     changes: list[ChangeDocument]  # the open ones of this broker
@@ -151,6 +168,8 @@ def status_document(published: Published, about: About, now: float) -> StatusDoc
         "coordination": documents.coordination_of(published),
         "members": [documents.member_document(m) for m in documents.members_of(published)],
         "stop": None if stop is None else {"phase": stop.phase, "sentence": stop.sentence},
+        "note": note(published),
+        "addresses": addresses(published),
         "maintenance": maintenance_of(meeting, published.epoch),
         "permit": next((e for e in permit_of(meeting) or [] if e["broker"] == published.node_id), None),
         "changes": [c for c in open_changes_of(meeting) if c["broker"] == published.node_id],
@@ -164,6 +183,22 @@ def status_document(published: Published, about: About, now: float) -> StatusDoc
             "lag_seconds": round(published.loop_lag_seconds, 6),
             "cycle_seconds": round(published.cycle_seconds, 6),
         },
+    }
+
+
+def note(published: Published) -> Note | None:
+    found = published.decision.note
+    if found is None:
+        return None
+    return {"reason": str(found.reason), "sentence": found.sentence, "due_epoch": found.due_epoch}
+
+
+def addresses(published: Published) -> Addresses:
+    record = published.observation.record
+    runs = published.observation.process.identity is not None
+    return {
+        "in_force": None if record.addresses is None else list(record.addresses),
+        "started_with": list(record.started_with) if runs and record.started_with is not None else None,
     }
 
 

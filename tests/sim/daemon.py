@@ -64,6 +64,7 @@ class SimDaemon:
             readings=self.readings,
             slow=self.slow,
             clock=self.engine,
+            move=lambda _addresses: None,
         )
         self.coordination.start()
         self.supervisor.begin()

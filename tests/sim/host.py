@@ -60,6 +60,7 @@ class Settings:
     revision: int = 1
     template_broken: bool = False  # server.properties cannot be made of it
     refused_by_kafka: bool = False  # Kafka exits on it
+    addresses: tuple[str, ...] | None = None  # of ZooKeeper, as they can be read; None: they cannot
 
 
 @dataclass(eq=False)

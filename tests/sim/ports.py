@@ -106,6 +106,7 @@ class MemoryFiles:
 
     def __init__(self, daemon: SimDaemon) -> None:
         self._daemon = daemon
+        self.addresses: tuple[str, ...] | None = None  # as server.properties would name them
 
     @property
     def _host(self) -> Host:
@@ -145,6 +146,9 @@ class MemoryFiles:
                 self._daemon.world.markers += 1
                 volume.marker = f"marker-{self._daemon.world.markers}"
         self._daemon.point()
+
+    def use_addresses(self, addresses: tuple[str, ...]) -> None:
+        self.addresses = addresses
 
     def render(self) -> bool:
         self._daemon.point()

@@ -86,7 +86,8 @@ class MemoryReadings:
             if due is not None:
                 self._daemon.wake_at(due)
         latest = {name: source.latest for name, source in self._sources.items()}
-        return Snapshots(jmx=NO_JMX, **latest)
+        listed: Dated[tuple[str, ...]] = Dated(now, self._daemon.host.settings.addresses)
+        return Snapshots(jmx=NO_JMX, addresses=listed, **latest)
 
     def broker_changed(self) -> None:
         for source in self._sources.values():

@@ -60,6 +60,12 @@ class Story:
         assert not late, f"{', '.join(late)} did not serve within {deadline_seconds:.0f} s\n{self.transcript()}"
         self.passes(3.0)
 
+    def addresses(self, *listed: str) -> None:
+        """Of ZooKeeper, as every host reads them from now on."""
+        self.engine.say("operator", f"writes {','.join(listed)} into each file of ZooKeeper's addresses")
+        for host in self.world.hosts:
+            host.settings.addresses = listed
+
     def kill_kafka(self, number: int) -> None:
         process = self.world.kafka(self.host(number))
         assert process is not None, f"no Kafka runs on host {number}\n{self.transcript()}"

@@ -413,6 +413,22 @@ def stop_that_hangs() -> Story:
     return story
 
 
+def zookeeper_addresses_changed() -> Story:
+    """Acted on after 180 s, one broker after the other; a list in another order is the same."""
+    story = Story()
+    story.addresses("zk-1:2181", "zk-2:2181")
+    story.settled()
+    story.addresses("zk-2:2181", "zk-1:2181")
+    story.passes(200)
+    story.addresses("zk-1:2181", "zk-3:2181")
+    story.passes(100)
+    daemon = story.world.daemons[story.host(3)]
+    assert daemon is not None
+    daemon.die()  # its successor counts anew
+    story.passes(290)
+    return story
+
+
 def maintenance() -> Story:
     """Nothing new is stopped or started; what was being restarted comes back."""
     story = Story().settled()
@@ -464,6 +480,7 @@ STORIES: tuple[Callable[[], Story], ...] = (
     stop_and_start,
     restart_refused_below_min_isr,
     stop_that_hangs,
+    zookeeper_addresses_changed,
     maintenance,
 )
 

@@ -36,7 +36,7 @@ class Host:
             mode=Mode.ZOOKEEPER,
             log_file=folder / "server.log",
             stdout_file=folder / "stdout.log",
-            zookeeper_connect="h:2181",
+            addresses=("h:2181",),
             instance="the-instance",
         )
 

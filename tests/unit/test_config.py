@@ -63,7 +63,7 @@ def test_a_small_file_has_the_documented_defaults(loaded: Any) -> None:
     assert (config.api.host, config.api.port, config.api.health_port) == ("127.0.0.1", 8888, None)
     assert (config.kafka.mode, config.kafka.roles) == (Mode.ZOOKEEPER, (Role.BROKER,))
     assert config.zookeeper.addresses == ("h1:2181", "h2:2181")
-    assert config.zookeeper.connect == "h1:2181,h2:2181"
+    assert config.zookeeper.chroot == ""
     assert config.server_properties == Path("/var/lib/bubuku/server.properties")
     assert config.start_command == ("/opt/kafka/bin/kafka-server-start.sh", "/var/lib/bubuku/server.properties")
     assert config.kafka_log == config.kafka_stdout == Path("/var/log/bubuku/kafka-stdout.log")
@@ -213,7 +213,8 @@ def test_the_environment_alone_is_enough() -> None:
         },
     )
     assert config.kafka.dir == Path("/opt/kafka")
-    assert config.zookeeper.connect == "10.0.0.1:2182,10.0.0.2:2182/test"
+    assert config.zookeeper.addresses == ("10.0.0.1:2182", "10.0.0.2:2182")
+    assert config.zookeeper.chroot == "/test"
     assert (config.api.host, config.api.port, config.api.health_port) == ("127.0.0.1", 8889, 8888)
     assert config.graceful_terminate
     assert config.startup_timeout.model_dump() == {"type": "progressive", "initial_seconds": 120.0, "step": 0.25}

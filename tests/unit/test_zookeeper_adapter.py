@@ -177,9 +177,9 @@ class TestNobodyAnswers:
         assert time.monotonic() - begun < 5.0
         assert coordination.view(3, 0.2) == CoordinationView(connected=False)
 
-    def test_replacing_a_session_that_never_was(self, session: Session) -> None:
+    def test_moving_a_session_that_never_was(self, session: Session) -> None:
         session.start()
         begun = time.monotonic()
-        session.replace_session(0.5)
+        session.move("127.0.0.1:1", 0.5)
         assert time.monotonic() - begun < 1.0
         assert session.state is ConnectionState.LOST

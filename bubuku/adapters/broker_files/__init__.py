@@ -36,7 +36,8 @@ class BrokerFilesSettings:
     roles: frozenset[Role] = frozenset({Role.BROKER})
     node_id: int | None = None
     rack: str | None = None
-    zookeeper_connect: str | None = None
+    addresses: tuple[str, ...] = ()  # of ZooKeeper, at first
+    zookeeper_prefix: str = ""  # Kafka's chroot
     instance: str | None = None  # of the state folder: what a Kafka that we started carries as BUBUKU_INSTANCE
     environment: Mapping[str, str] | None = field(default=None, repr=False)  # of Kafka's storage tool; None: ours
 
@@ -47,6 +48,7 @@ class BrokerFiles:
     def __init__(self, settings: BrokerFilesSettings) -> None:
         self._settings = settings
         self._found_id: int | None = None
+        self._addresses = settings.addresses
         self._tails = self._new_tails(from_end=False)
 
     @property
@@ -76,6 +78,9 @@ class BrokerFiles:
     def settings_digest(self) -> str:
         """Of the file without what meta.properties says, so that a generated id, once known, is no change."""
         return hashlib.sha256(self._wanted(None).encode(properties.ENCODING)).hexdigest()
+
+    def use_addresses(self, addresses: tuple[str, ...]) -> None:
+        self._addresses = addresses
 
     def restart_log(self) -> None:
         self._tails = self._new_tails(from_end=True)
@@ -107,7 +112,7 @@ class BrokerFiles:
                 roles=settings.roles,
                 node_id=found_id if found_id is not None else settings.node_id,
                 rack=settings.rack,
-                zookeeper_connect=settings.zookeeper_connect,
+                zookeeper_connect=",".join(self._addresses) + settings.zookeeper_prefix if self._addresses else None,
             )
         except OSError as error:
             raise UsageError(f"{settings.template}: {error.strerror}") from None

@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -121,11 +121,16 @@ class Session:
             client = self._client
         _end(client, deadline_seconds)
 
-    def replace_session(self, deadline_seconds: float = 3.0) -> None:
-        """Drop the client with all that it still wants to send, and begin a new session."""
+    def move(self, hosts: str, deadline_seconds: float = 0.0) -> None:
+        """Meet at these hosts ("a:2181,b:2181") from now on. Returns once the old session has ended, or the deadline.
+
+        A new session, and not kazoo's `set_hosts`: that keeps the connection to a server which may be none of them.
+        What was sent and not answered has an unknown outcome, as after any loss of the connection.
+        """
         with self._lock:
-            if self._closed:
+            if self._closed or hosts == self._settings.hosts:
                 return
+            self._settings = replace(self._settings, hosts=hosts)
             old = self._client
             self._client = self._build()
             self._opened_at = time.monotonic()

@@ -36,7 +36,7 @@ def test_the_daemon_takes_its_configuration(tmp_path: Path, options: Options) ->
         config = load(node.config_file, {})
         assert (config.node_id, config.rack, config.api.port) == (node.node_id, node.rack, node.api_port)
         assert (config.kafka.mode, config.kafka.roles) == (options.mode, node.roles)
-        assert config.zookeeper.connect == made.zookeeper_address
+        assert config.zookeeper.addresses == (made.zookeeper_address,)
         assert config.kafka_log == node.kafka_log
         assert (config.kafka.jolokia_url is not None) == options.jolokia
         policy = config.policy()
