@@ -204,6 +204,9 @@ class Changes(Protocol):
     def cancel(self, sequence: int, deadline_seconds: float) -> Change:
         """Raises UsageError where there is no such open change, RefusedError where a newer daemon wrote it."""
 
+    def pause(self, sequence: int, paused: bool, deadline_seconds: float) -> Change:
+        """Raises as `cancel`."""
+
     def find(self, sequence: int, deadline_seconds: float) -> Change | None:
         """As it is now, also where another daemon has just written it, open or ended; None: there is none."""
 

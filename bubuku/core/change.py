@@ -88,9 +88,17 @@ def is_workable(change: Change) -> bool:
     return known and change.state.is_open and change.schema <= SCHEMA
 
 
-def claimed(change: Change, instance: str) -> Change:
+def claimed(change: Change, instance: str, wall: float) -> Change:
     """The document as it is when we begin to work on it."""
-    return replace(change, state=ChangeState.RUNNING, owner=instance, epoch=change.epoch + 1, phase="waiting")
+    begun = change.begun_epoch if change.begun_epoch is not None else wall
+    return replace(
+        change,
+        state=ChangeState.RUNNING,
+        owner=instance,
+        epoch=change.epoch + 1,
+        phase="waiting",
+        begun_epoch=begun,
+    )
 
 
 def ended(change: Change, state: ChangeState, sentence: str, wall: float) -> Change:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bubuku.core import change as changes
-from bubuku.core import stop_facts
+from bubuku.core import roll, stop_facts
 from bubuku.core.actions import Action, RestPermit, Result, WriteChange
 from bubuku.core.guard import named
 from bubuku.core.memory import Memory
@@ -29,10 +29,9 @@ def step(memory: Memory, obs: Observation) -> tuple[Memory, Action | None]:
     """At most one write, of the oldest document that is to be moved on by this member."""
     meeting = obs.coordination.value
     if meeting is None or not stop_facts.is_ours(obs, meeting):
-        return (replace(memory, away={}) if memory.away else memory), None
-    away = _away(memory.away, obs.now, meeting)
-    if away != memory.away:
-        memory = replace(memory, away=away)
+        idle = memory.away or memory.held_up or memory.stepped
+        return (replace(memory, away={}, held_up={}, stepped={}) if idle else memory), None
+    memory = _timed(memory, obs, meeting)
     written = obs.outcomes.get(WriteChange)
     if written is not None and written.result is Result.RUNNING:
         return memory, None
@@ -44,6 +43,22 @@ def step(memory: Memory, obs: Observation) -> tuple[Memory, Action | None]:
         if wanted is not None:
             return memory, wanted
     return memory, None
+
+
+def _timed(memory: Memory, obs: Observation, meeting: CoordinationView) -> Memory:
+    """What is counted from cycle to cycle: since when somebody is away, or a parent of ours cannot go on."""
+    away = _away(memory.away, obs.now, meeting)
+    held_up, stepped = {}, {}
+    ours = [c for c in meeting.changes if c.node_id is None and changes.is_workable(c) and changes.owned(c, obs.record)]
+    for parent in ours:
+        ended = sum(1 for c in meeting.changes if c.parent == parent.uuid and not c.state.is_open)
+        before = memory.stepped.get(parent.uuid)
+        stepped[parent.uuid] = before if before is not None and before[0] == ended else (ended, obs.now)
+        if Worker(memory, obs, meeting).held_up(parent) is not None:
+            held_up[parent.uuid] = memory.held_up.get(parent.uuid, obs.now)
+    if (away, held_up, stepped) == (memory.away, memory.held_up, memory.stepped):
+        return memory
+    return replace(memory, away=away, held_up=held_up, stepped=stepped)
 
 
 def _away(before: Mapping[str, float], now: float, meeting: CoordinationView) -> dict[str, float]:
@@ -70,7 +85,7 @@ class Worker:
         if change.node_id is not None:
             return self._abandoned(change)
         if change.state is not ChangeState.RUNNING or change.owner != self.obs.record.instance:
-            claimed = changes.claimed(change, self.obs.record.instance)
+            claimed = changes.claimed(change, self.obs.record.instance, self.obs.wall)
             return WriteChange(self._said(claimed)) if self._may_claim(change) else None
         return self._advanced(change)
 
@@ -103,12 +118,12 @@ class Worker:
         return [c for c in self.meeting.changes if c.parent == parent.uuid]
 
     def _advanced(self, parent: Change) -> Action | None:
-        """The next step of a parent that is ours: ask for a child, or end; None while a child is at work."""
+        """The next step of a parent that is ours: ask for a child, or end; None while there is nothing to write."""
         children = self.children(parent)
         standing = [c for c in children if c.state.is_open]
         failed = [c for c in children if c.state in (ChangeState.FAILED, ChangeState.CANCELLED)]
         if standing:
-            return self._cancelled_child(standing) if parent.cancel or failed else self._retold(parent)
+            return self._cancelled_child(standing) if parent.cancel or failed else self._told(parent)
         left = self._left(parent)
         if failed:
             return self._ended(parent, failed[0].state, f"broker {failed[0].node_id}: {failed[0].sentence}")
@@ -116,8 +131,39 @@ class Worker:
             return self._ended(parent, ChangeState.DONE, "")
         if parent.cancel:
             return self._ended(parent, ChangeState.CANCELLED, "cancelled")
-        child = _child(parent, left[0], self.obs.wall)
+        held_up = self.held_up(parent)
+        if held_up is not None and self._held_up_for(parent) >= roll.HELD_UP_SECONDS:
+            return self._ended(parent, ChangeState.FAILED, f"{held_up}, for {roll.HELD_UP_SECONDS / 60:.0f} min")
+        if held_up is not None or self._waits_for(parent) is not None:
+            return self._told(parent)
+        view = self.obs.cluster.value
+        child = _child(parent, roll.order(left, self.meeting.members, view)[0].node_id, self.obs.wall)
         return WriteChange(self._said(parent, child), created=(child,))
+
+    def held_up(self, parent: Change) -> str | None:
+        """What has to heal before the next child; None while there is none to be asked for, or nothing is wrong."""
+        left, children = self._left(parent), self.children(parent)
+        if not left or parent.cancel or any(c.state is not ChangeState.DONE for c in children):
+            return None
+        _, since = self.memory.stepped.get(parent.uuid, (0, self.obs.now))
+        is_older = self.obs.cluster.begun < since  # what was just restarted still lacks in it
+        excused = [c.node_id for c in children if c.node_id is not None] if is_older else []
+        return roll.held_up(left, excused, self.meeting.members, self.obs.cluster.value)
+
+    def _held_up_for(self, parent: Change) -> float:
+        return self.obs.now - self.memory.held_up.get(parent.uuid, self.obs.now)
+
+    def _waits_for(self, parent: Change) -> tuple[str, str] | None:
+        """(phase, sentence) of what is waited for on purpose, however long."""
+        maintenance = self.meeting.maintenance
+        if parent.paused:
+            return "paused", f"paused by an operator: bubuku-cli changes resume {parent.sequence}"
+        if maintenance is None or maintenance.holds(self.obs.wall):
+            return "waiting", "maintenance is on: nothing is stopped until it is off"
+        ended, at = self.memory.stepped.get(parent.uuid, (0, self.obs.now))
+        if ended and self.obs.now - at < parent.cool_down:
+            return "cooling_down", f"{parent.cool_down:g} s pass between two brokers"
+        return None
 
     def _left(self, parent: Change) -> list[int]:
         """Those for whom nothing was asked yet."""
@@ -129,7 +175,7 @@ class Worker:
         wanted = [c for c in standing if not c.cancel and c.schema <= changes.SCHEMA]
         return WriteChange(replace(wanted[0], cancel=True)) if wanted else None
 
-    def _retold(self, parent: Change) -> Action | None:
+    def _told(self, parent: Change) -> Action | None:
         said = self._said(parent)
         return WriteChange(said) if said != parent else None
 
@@ -142,14 +188,19 @@ class Worker:
         return WriteChange(changes.ended(parent, state, told, self.obs.wall), children=tuple(self.children(parent)))
 
     def _said(self, parent: Change, child: Change | None = None) -> Change:
-        """The parent's document with where it is: what is at work, and how many are done."""
-        done = sum(1 for c in self.children(parent) if c.state is ChangeState.DONE)
-        standing = child or next((c for c in self.children(parent) if c.state.is_open), None)
-        if standing is None:
-            return replace(parent, phase="waiting", sentence=f"{done} of {len(parent.nodes)} done")
-        verb = changes.KINDS[parent.kind].verb
-        sentence = f"broker {standing.node_id} is being {verb}; {done} of {len(parent.nodes)} done"
-        return replace(parent, phase="working", sentence=sentence)
+        """The parent's document with where it is: what is at work or waited for, and how many are done."""
+        children = self.children(parent)
+        done = sum(1 for c in children if c.state is ChangeState.DONE)
+        standing = [child] if child is not None else [c for c in children if c.state.is_open]
+        if standing:
+            nodes = [c.node_id for c in standing if c.node_id is not None]
+            phase = "working"
+            told = f"{named(nodes)} {'is' if len(nodes) == 1 else 'are'} being {changes.KINDS[parent.kind].verb}"
+        else:
+            held_up, waits_for = self.held_up(parent), self._waits_for(parent)
+            phase, told = waits_for or (("held_up", held_up) if held_up is not None else ("waiting", ""))
+        so_far = f"{done} of {len(parent.nodes)} done"
+        return replace(parent, phase=phase, sentence=f"{told}; {so_far}" if told else so_far)
 
 
 def _child(parent: Change, node: int, wall: float) -> Change:

@@ -352,7 +352,7 @@ def _next_document(obs: Observation, at: Position, change: Change, progress: Pro
     if change.cancel and not ours:
         return changes.ended(change, ChangeState.CANCELLED, changes.UNTOUCHED, obs.wall)
     if change.state is ChangeState.QUEUED:
-        return changes.claimed(change, record.instance)
+        return changes.claimed(change, record.instance, obs.wall)
     if change.owner != record.instance:
         sentence = (
             "the daemon that worked on it is gone for good: its host was replaced; ask again if it is still wanted"

@@ -195,14 +195,20 @@ class MemoryChanges:
         return tuple(made)
 
     def cancel(self, sequence: int, deadline_seconds: float) -> Change:
+        return self._mark(sequence, lambda change: replace(change, cancel=True))
+
+    def pause(self, sequence: int, paused: bool, deadline_seconds: float) -> Change:
+        return self._mark(sequence, lambda change: replace(change, paused=paused))
+
+    def _mark(self, sequence: int, marked: Callable[[Change], Change]) -> Change:
         self._connect()
         standing = self._zookeeper.root.changes.get(sequence)
-        if standing is None:
+        if standing is None or not standing.state.is_open:
             raise UsageError(f"there is no open change {sequence}; see: bubuku-cli changes list")
         if standing.schema > SCHEMA:
             raise RefusedError(f"change {sequence} was written by a newer bubuku: ask a daemon of that version")
         self._zookeeper.writes += 1
-        asked = replace(standing, cancel=True)
+        asked = marked(standing)
         self._zookeeper.root.changes[sequence] = replace(asked, version=standing.version + 1)
         return asked
 

@@ -146,6 +146,13 @@ class Meeting:
                 return asked
         raise UsageError(f"there is no open change {sequence}")
 
+    def pause(self, sequence: int, paused: bool, deadline_seconds: float) -> Change:
+        self._fails()
+        (found,) = [each for each in self.known.changes if each.sequence == sequence]
+        asked = replace(found, paused=paused)
+        self.shows(changes=tuple(asked if c.sequence == sequence else c for c in self.known.changes))
+        return asked
+
     def find(self, sequence: int, deadline_seconds: float) -> Change | None:
         with self.lock:
             if self.steps:

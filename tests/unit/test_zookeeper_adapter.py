@@ -106,10 +106,10 @@ class TestDocuments:
 
     def test_a_cancelled_change_keeps_what_this_version_does_not_know(self) -> None:
         before = json.dumps({"uuid": "u", "state": "queued", "schema": 9, "invented": [1]}).encode()
-        asked = documents.cancelled_document(before)
+        asked = documents.marked_document(before, cancel=True)
         assert asked is not None
         assert json.loads(asked) == json.loads(before) | {"cancel": True}
-        assert documents.cancelled_document(b"[") is None
+        assert documents.marked_document(b"[", cancel=True) is None
 
 
 class TestSettings:

@@ -73,24 +73,32 @@ class ZooKeeperChanges:
         return tuple(replace(c, sequence=int(path.rsplit("/", 1)[1])) for c, path in zip(changes, answers, strict=True))
 
     def cancel(self, sequence: int, deadline_seconds: float) -> Change:
-        """Ask for its end. Raises UsageError where there is no such open change, RefusedError where its document is of
-        a newer schema: what this daemon does not know of it would be lost."""
+        """Ask for its end. Raises as `_mark` does."""
+        return self._mark(sequence, deadline_seconds, cancel=True)
+
+    def pause(self, sequence: int, paused: bool, deadline_seconds: float) -> Change:
+        """Ask that it goes no further, or goes on. Raises as `_mark` does."""
+        return self._mark(sequence, deadline_seconds, paused=paused)
+
+    def _mark(self, sequence: int, deadline_seconds: float, **wishes: bool) -> Change:
+        """Raises UsageError where there is no such open change, RefusedError where its document is of a newer schema:
+        what this daemon does not know of it would be lost."""
         until, path = time.monotonic() + deadline_seconds, self._nodes.path("changes", node_name(sequence))
         for _ in range(TRIES):
             node = self._nodes.get(path, until)
             change = None if node is None else documents.parse_change(sequence, node.data, node.version)
-            body = None if node is None else documents.cancelled_document(node.data)
-            if change is None or body is None:
+            body = None if node is None else documents.marked_document(node.data, **wishes)
+            if change is None or body is None or not change.state.is_open:
                 raise UsageError(f"there is no open change {sequence}; see: bubuku-cli changes list")
             if change.schema > documents.SCHEMA:
                 raise RefusedError(f"change {sequence} was written by a newer bubuku: ask a daemon of that version")
-            asked = replace(change, cancel=True)
+            asked = documents.parse_change(sequence, body, change.version) or change
             try:
                 self._nodes.write(path, body, change.version, until)
             except CONFLICTS:
                 continue
             return asked
-        raise UnavailableError(f"change {sequence} kept changing while it was cancelled; ask again")
+        raise UnavailableError(f"change {sequence} kept changing while it was written; ask again")
 
     def find(self, sequence: int, deadline_seconds: float) -> Change | None:
         """A change moves from `changes` to `history` and never back, so it is looked for in that order."""

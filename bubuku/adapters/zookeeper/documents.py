@@ -160,10 +160,10 @@ def change_document(change: Change) -> bytes:
     return encode(fields)
 
 
-def cancelled_document(data: bytes) -> bytes | None:
-    """The change's document with the wish to end it; all else stays as it is, also what this version does not know."""
+def marked_document(data: bytes, **wishes: bool) -> bytes | None:
+    """The change's document with an operator's wish; all else stays as it is, also what this version does not know."""
     found = decode(data)
-    return None if found is None else json.dumps(found | {"cancel": True}, sort_keys=True).encode("utf-8")
+    return None if found is None else json.dumps(found | wishes, sort_keys=True).encode("utf-8")
 
 
 def parse_change(sequence: int, data: bytes, version: int) -> Change | None:
@@ -189,6 +189,10 @@ def parse_change(sequence: int, data: bytes, version: int) -> Change | None:
         asked_epoch=_number(found, "asked_epoch"),
         nodes=nodes,
         parent=_optional_text(found, "parent"),
+        parallel=1 if (parallel := _optional_int(found, "parallel")) is None else parallel,
+        cool_down=_number(found, "cool_down"),
+        paused=found.get("paused") is True,
+        begun_epoch=_number(found, "begun_epoch") if found.get("begun_epoch") is not None else None,
         text=_optional_text(found, "text"),
         accept_unavailable=found.get("accept_unavailable") is True,
         owner=_optional_text(found, "owner"),

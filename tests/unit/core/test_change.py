@@ -50,7 +50,7 @@ def test_what_is_left_alone(other: Change) -> None:
 
 
 def test_a_claim_names_the_daemon_and_raises_the_epoch_over_the_version_that_was_read() -> None:
-    claim = changes.claimed(replace(QUEUED, epoch=4), INSTANCE)
+    claim = changes.claimed(replace(QUEUED, epoch=4), INSTANCE, 5.0)
     assert (claim.state, claim.owner, claim.epoch, claim.version) == (C.RUNNING, INSTANCE, 5, QUEUED.version)
     assert changes.owned(claim, ran())
     assert not changes.owned(claim, ran(instance="another"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bubuku.core import parents
+from bubuku.core import parents, roll
 from bubuku.core.actions import Action, RestPermit, Result, WriteChange
 from bubuku.core.memory import Memory
 from bubuku.core.model import CoordinationView, Member
@@ -15,7 +15,7 @@ from bubuku.core.observation import Observation
 from bubuku.core.parents import GONE_SECONDS, TAKE_OVER_SECONDS
 from bubuku.core.shared import Change, ChangeState, Entry
 from tests.support.observations import INSTANCE, NOW
-from tests.support.stops import agreed, done, serving
+from tests.support.stops import ON, agreed, done, serving
 
 OTHER = "instance-2"
 ROLL = Change(
@@ -65,12 +65,12 @@ def test_one_parent_at_a_time_the_oldest_first() -> None:
 def test_its_first_child_is_asked_for_in_one_transaction_with_its_step() -> None:
     found = written(ROLL)
     (made,) = found.created
-    assert (made.node_id, made.kind, made.parent, made.state) == (2, "restart", "roll", ChangeState.QUEUED)
+    assert (made.node_id, made.kind, made.parent, made.state) == (1, "restart", "roll", ChangeState.QUEUED)
     assert (made.asked_by, made.text, made.accept_unavailable) == ("change 5", "a patch", False)
     assert (found.change.version, found.change.epoch, found.change.sentence) == (
         ROLL.version,
         ROLL.epoch,
-        "broker 2 is being restarted; 0 of 2 done",
+        "broker 1 is being restarted; 0 of 2 done",
     )
 
 
@@ -80,19 +80,19 @@ def test_a_child_is_the_same_whoever_asks_for_it() -> None:
 
 
 def test_it_waits_while_a_child_is_at_work() -> None:
-    told = written(ROLL, child(2))
+    told = written(ROLL, child(1))
     assert told.created == ()
-    assert next_write(replace(told.change, version=ROLL.version), child(2)) is None
+    assert next_write(replace(told.change, version=ROLL.version), child(1)) is None
 
 
 def test_the_next_child_follows_the_last() -> None:
-    found = written(ROLL, child(2, ChangeState.DONE))
-    assert [c.node_id for c in found.created] == [1]
-    assert found.change.sentence == "broker 1 is being restarted; 1 of 2 done"
+    found = written(ROLL, child(1, ChangeState.DONE))
+    assert [c.node_id for c in found.created] == [2]
+    assert found.change.sentence == "broker 2 is being restarted; 1 of 2 done"
 
 
 def test_it_ends_together_with_its_children() -> None:
-    children = (child(2, ChangeState.DONE), child(1, ChangeState.DONE))
+    children = (child(1, ChangeState.DONE), child(2, ChangeState.DONE))
     found = written(ROLL, *children)
     assert (found.change.state, found.change.sentence) == (ChangeState.DONE, "brokers 1, 2 were restarted")
     assert (found.children, found.change.ended_epoch) == (children, serving().wall)
@@ -100,23 +100,69 @@ def test_it_ends_together_with_its_children() -> None:
 
 @pytest.mark.parametrize("state", [ChangeState.FAILED, ChangeState.CANCELLED])
 def test_no_further_child_after_one_that_was_not_done(state: ChangeState) -> None:
-    lost = child(2, state, sentence="it does not come back")
+    lost = child(1, state, sentence="it does not come back")
     found = written(ROLL, lost)
     assert (found.change.state, found.created, found.children) == (state, (), (lost,))
-    assert found.change.sentence == "broker 2: it does not come back; none was restarted"
+    assert found.change.sentence == "broker 1: it does not come back; none was restarted"
 
 
 def test_cancelled_it_has_its_child_ended_first() -> None:
     cancelled = replace(ROLL, cancel=True)
-    asked = written(cancelled, child(2))
-    assert asked == WriteChange(child(2, cancel=True))
-    assert next_write(cancelled, child(2, cancel=True)) is None
-    ended = written(cancelled, child(2, ChangeState.DONE)).change
-    assert (ended.state, ended.sentence) == (ChangeState.CANCELLED, "cancelled; broker 2 was restarted")
+    asked = written(cancelled, child(1))
+    assert asked == WriteChange(child(1, cancel=True))
+    assert next_write(cancelled, child(1, cancel=True)) is None
+    ended = written(cancelled, child(1, ChangeState.DONE)).change
+    assert (ended.state, ended.sentence) == (ChangeState.CANCELLED, "cancelled; broker 1 was restarted")
+
+
+DIED = (member(1, INSTANCE), member(2, OTHER), replace(member(3, "instance-3"), state="not_running"))
+
+
+def test_paused_it_asks_for_nothing_more() -> None:
+    told = written(replace(ROLL, paused=True), child(1, ChangeState.DONE))
+    assert (told.change.phase, told.created) == ("paused", ())
+    assert told.change.sentence == "paused by an operator: bubuku-cli changes resume 5; 1 of 2 done"
+    assert next_write(told.change, child(1, ChangeState.DONE)) is None
+
+
+def test_in_maintenance_it_asks_for_nothing() -> None:
+    assert written(ROLL, maintenance=ON).change.phase == "waiting"
+
+
+def test_it_is_held_up_while_another_broker_is_down_and_goes_on_when_it_is_back() -> None:
+    told = written(ROLL, members=DIED)
+    assert (told.change.phase, told.created) == ("held_up", ())
+    assert told.change.sentence == "broker 3, which is not to be restarted, is not_running; 0 of 2 done"
+    assert written(told.change).created[0].node_id == 1
+
+
+def test_held_up_for_long_it_has_failed() -> None:
+    _, found = aged(Memory(), ROLL, seconds=roll.HELD_UP_SECONDS - 1, members=DIED)
+    assert isinstance(found, WriteChange)
+    assert found.change.state is ChangeState.RUNNING
+    _, found = aged(Memory(), ROLL, seconds=roll.HELD_UP_SECONDS, members=DIED)
+    assert isinstance(found, WriteChange)
+    assert found.change.state is ChangeState.FAILED
+    assert (
+        found.change.sentence
+        == "broker 3, which is not to be restarted, is not_running, for 30 min; none was restarted"
+    )
+
+
+def test_it_cools_down_between_two_brokers() -> None:
+    parent = replace(ROLL, cool_down=30.0)
+    assert written(parent).created  # not before the first
+    children = (child(1, ChangeState.DONE),)
+    _, found = aged(Memory(), parent, *children, seconds=29)
+    assert isinstance(found, WriteChange)
+    assert (found.change.phase, found.created) == ("cooling_down", ())
+    _, found = aged(Memory(), parent, *children, seconds=30)
+    assert isinstance(found, WriteChange)
+    assert [c.node_id for c in found.created] == [2]
 
 
 def test_cancelled_when_all_was_done_it_is_done() -> None:
-    children = (child(2, ChangeState.DONE), child(1, ChangeState.DONE))
+    children = (child(1, ChangeState.DONE), child(2, ChangeState.DONE))
     assert written(replace(ROLL, cancel=True), *children).change.state is ChangeState.DONE
 
 
