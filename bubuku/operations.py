@@ -6,48 +6,21 @@ and each broker's own daemon does it, under the permit and the guard.
 
 from __future__ import annotations
 
-import uuid
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from bubuku.core import change
 from bubuku.core.actions import Result
-from bubuku.core.change import HISTORY, KINDS, SCHEMA, UNTOUCHED
+from bubuku.core.change import HISTORY, SCHEMA, UNTOUCHED
 from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError, UsageError
-from bubuku.core.guard import Objection, Verdict, named, objections
-from bubuku.core.model import CoordinationView, Dated
+from bubuku.core.model import ClusterView, CoordinationView, Dated
 from bubuku.core.shared import Change, ChangeState, Entry, Maintenance
 from bubuku.ports import Changes, Clock, Permits
+from bubuku.submission import Answer, Request, Submission
 from bubuku.verdicts import Verdicts
 
 DEADLINE_SECONDS = 5.0
-JUDGING_SECONDS = 10.0  # no further broker is judged at submission after these: each is before it is stopped, anyway
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One change for each of `nodes`, in that order, or one parent for all of them.
-
-    `by`: who asks; `text`: in their own words."""
-
-    kind: str
-    nodes: tuple[int, ...]
-    by: str
-    text: str | None = None
-    accept_unavailable: bool = False
-    dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """`changes` have no sequence yet after a dry run; a parent may stand there that does what was asked for anyway.
-
-    `verdicts`: what the guard says now of those that are to stop; not of the last ones where the cluster answers
-    slowly. A no is for a stop of ours that is under way: it waits."""
-
-    changes: tuple[Change, ...]
-    verdicts: tuple[Verdict, ...]
+__all__ = ["Answer", "Operations", "Request", "Shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,42 +41,22 @@ class Operations:
         changes: Changes,
         verdicts: Verdicts,
         view: Callable[[], Dated[CoordinationView]],
+        cluster: Callable[[], Dated[ClusterView]],
         clock: Clock,
         joined: Callable[[], str | None] = lambda: None,
     ) -> None:
-        self._permits, self._changes, self._verdicts = permits, changes, verdicts
+        self._permits, self._changes = permits, changes
         self._view, self._clock, self._joined = view, clock, joined
-        self._refused: Counter[str] = Counter()
+        self._submission = Submission(changes, verdicts, self._meeting, lambda: cluster().value, clock)
 
     @property
     def refusals(self) -> Mapping[str, int]:
         """Requests that were refused as unsafe, by what said no (`core.guard.objections`). Any thread."""
-        return dict(self._refused)
+        return dict(self._submission.refused)
 
     def submit(self, request: Request) -> Answer:
-        """Raises UsageError (an unknown kind or broker), RefusedError (unsafe, with the reason), UnavailableError.
-
-        What our own permits hinder now is not refused: it waits its turn.
-        """
-        kind = KINDS.get(request.kind)
-        if kind is None:
-            raise UsageError(f"there is no kind of change {request.kind[:100]!r}; there are {', '.join(sorted(KINDS))}")
-        if not request.nodes:
-            raise UsageError(f"which brokers are to be {kind.verb}? name at least one")
-        view = self._meeting()
-        members = {member.node_id for member in view.members}
-        for node in request.nodes:
-            if node not in members:
-                known = ", ".join(map(str, sorted(members))) or "none"
-                raise UsageError(f"no daemon answers for broker {node}; those with one are {known}")
-        joined = _met(request, view)
-        if joined is not None:
-            return Answer((joined,), ())
-        verdicts = self._judged(request) if kind.stops else ()
-        made = _made(request, self._clock.wall())
-        if request.dry_run:
-            return Answer(made, verdicts)
-        return Answer(self._changes.create(made, DEADLINE_SECONDS), verdicts)
+        """See `Submission.submit`."""
+        return self._submission.submit(request)
 
     def changes(self, ended: int) -> tuple[Change, ...]:
         """The open ones with what they have asked for, then the `ended` newest of the others. Raises UnavailableError,
@@ -144,6 +97,16 @@ class Operations:
             children = tuple(sorted((c for c in beside if c.parent == found.uuid), key=lambda c: c.sequence))
         owners = (m.node_id for m in view.members if m.instance == found.owner)
         return Shown(found, next(owners, None) if found.state is ChangeState.RUNNING else None, children)
+
+    def pause(self, sequence: int, paused: bool) -> Change:
+        """It asks for nothing more until told to go on; what is at work is ended. Raises as `cancel`, and UsageError
+        for a change of one broker."""
+        found = self.change(sequence)
+        if not found.state.is_open:
+            raise UsageError(f"change {sequence} has ended already: {found.state}")
+        if found.node_id is not None:
+            raise UsageError(f"change {sequence} is of one broker: it cannot be paused, but cancelled")
+        return self._changes.pause(sequence, paused, DEADLINE_SECONDS)
 
     def _nothing_is_under_way(self, found: Change) -> bool:
         """Nobody has begun to work on it, or who did is away with nothing in the permit: anybody may end it."""
@@ -196,33 +159,6 @@ class Operations:
             raise UnavailableError(f"broker {node} is still in the permit: {outcome.detail}")
         return entry
 
-    def _judged(self, request: Request) -> tuple[Verdict, ...]:
-        """Raises RefusedError for the first that may not be stopped, whatever becomes of those in the permit."""
-        verdicts: list[Verdict] = []
-        until = self._clock.now() + JUDGING_SECONDS
-        for node in request.nodes:
-            if verdicts and self._clock.now() >= until:
-                break
-            hindered = self._others_are_down(node)
-            try:
-                verdict = self._verdicts.safe_to_stop(frozenset({node}), request.accept_unavailable)
-            except UnavailableError:
-                if hindered:
-                    continue
-                raise
-            hindered = hindered or self._others_are_down(node)  # it may have been read a moment too early
-            lasting = any(b.objection is Objection.CANNOT_BE_AVAILABLE for b in verdict.blocked)
-            if not verdict.allowed and (lasting or not hindered):
-                self._refused.update(objections(verdict))
-                raise RefusedError(verdict.sentence())
-            verdicts.append(verdict)
-        return tuple(verdicts)
-
-    def _others_are_down(self, node: int) -> bool:
-        """Others are in the permit: what the guard says now of this one may be because of them."""
-        found = self._meeting().permit
-        return found is not None and bool(set(found.entries) - {node})
-
     def _meeting(self) -> CoordinationView:
         view = self._view().value
         if view is None or not view.connected:
@@ -237,44 +173,3 @@ class Operations:
                 "see docs/operations.md, marker_missing"
             )
         return view
-
-
-def _made(request: Request, wall: float) -> tuple[Change, ...]:
-    """As they are written: one for each broker, or one parent."""
-    if KINDS[request.kind].child is None:
-        return tuple(_change(request, node, (), wall) for node in request.nodes)
-    return (_change(request, None, request.nodes, wall),)
-
-
-def _change(request: Request, node: int | None, nodes: tuple[int, ...], wall: float) -> Change:
-    all_nodes = nodes if node is None else (node,)
-    return Change(
-        sequence=-1,
-        uuid=str(uuid.uuid4()),
-        kind=request.kind,
-        node_id=node,
-        state=ChangeState.QUEUED,
-        asked_by=request.by,
-        asked_epoch=wall,
-        nodes=nodes,
-        text=request.text,
-        accept_unavailable=request.accept_unavailable,
-        sentence=f"{named(all_nodes)} {'is' if len(all_nodes) == 1 else 'are'} to be {KINDS[request.kind].verb}",
-    )
-
-
-def _met(request: Request, view: CoordinationView) -> Change | None:
-    """The open change of which this request is a part. Raises RefusedError for one that it cannot stand beside."""
-    joined = None
-    for each in (c for c in view.changes if c.state.is_open):
-        where = f"see bubuku-cli changes show {each.sequence}"
-        match change.meets(request.kind, request.nodes, each, view.changes):
-            case change.Meets.JOINS:
-                joined = each
-            case change.Meets.REFUSED if each.node_id is None:
-                raise RefusedError(f"change {each.sequence}, a {each.kind} of {named(each.nodes)}, is open: {where}")
-            case change.Meets.REFUSED:
-                raise RefusedError(f"broker {each.node_id} is being {KINDS[request.kind].verb} already: {where}")
-            case change.Meets.QUEUES:
-                continue
-    return joined

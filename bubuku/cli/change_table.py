@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from bubuku.cli.output import duration
 from bubuku.core.guard import named
 
 COLOURS = {"done": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "queued": ""}
@@ -35,3 +36,11 @@ def table(documents: Sequence[dict[str, Any]]) -> Table:
             each["sentence"],
         )
     return found
+
+
+def plan_lines(plan: dict[str, Any]) -> list[str]:
+    """A roll's order, a line each, and how long it may take."""
+    lines = [f"{n}. broker {turn['broker']}: {turn['why']}" for n, turn in enumerate(plan["turns"], 1)]
+    if plan["seconds"] is not None:
+        lines.append(f"about {duration(plan['seconds'])}, as the last restarts took")
+    return lines

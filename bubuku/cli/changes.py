@@ -14,8 +14,8 @@ import click
 
 from bubuku.cli import acting, source
 from bubuku.cli import output as out
-from bubuku.cli.change_table import table
-from bubuku.cli.status import CLUSTER, api_option, listed
+from bubuku.cli.change_table import plan_lines, table
+from bubuku.cli.status import api_option, listed
 from bubuku.core.errors import BubukuError, UsageError
 
 CHANGES = "/v1/changes"
@@ -81,27 +81,6 @@ def start(ctx: click.Context, /, **options: Any) -> None:
     submit(ctx, "start", False, **options)
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
-@acts
-@accept_option
-@click.argument("former_options", nargs=-1, type=click.UNPROCESSED, metavar="")
-@click.pass_context
-def rolling_restart(
-    ctx: click.Context, /, former_options: tuple[str, ...], accept_unavailable: bool, **options: Any
-) -> None:
-    """Restart all brokers, or those that are named, one after the other, as one change.
-
-    Any daemon carries it on. It goes no further where one of them does not come back, and can be cancelled as a whole.
-    """
-    if former_options:
-        former_name = former_options[0].partition("=")[0][:100]
-        raise UsageError(f"{former_name}: there is no such option; a rolling restart changes no image, instance or key")
-    if not options["brokers"]:
-        rows = source.fetch(source.addresses(options["api"]), CLUSTER)["brokers"]
-        options["brokers"] = tuple(row["node_id"] for row in rows if "broker" in row["roles"])
-    submit(ctx, "roll", accept_unavailable, **options)
-
-
 def submit(
     ctx: click.Context,
     kind: str,
@@ -115,7 +94,9 @@ def submit(
     token_file: Path | None,
     api: str | None,
     output: str,
+    **more: Any,
 ) -> None:
+    """`more`: further fields of the request."""
     urls, token = source.addresses(api), acting.token(token_file)
     ids = list(dict.fromkeys(brokers))
     if not ids:  # the original took this host's
@@ -129,8 +110,11 @@ def submit(
         "by": acting.asker(),
         "accept_unavailable": accept_unavailable,
         "dry_run": dry_run,
+        **more,
     }
     answer = source.ask(urls, "POST", CHANGES, wanted, token, acting.SUBMIT_SECONDS)
+    if answer["plan"] is not None:
+        click.echo("\n".join(plan_lines(answer["plan"])), err=True)
     if dry_run:
         for verdict in answer["verdicts"]:
             click.echo(f"now: {verdict['sentence']}", err=True)
@@ -140,6 +124,12 @@ def submit(
     out.show(answer, output, lambda d: table(d["changes"]))
     if wait and not dry_run:
         ctx.exit(acting.exit_code(answer["changes"]))
+
+
+def pause(paused: bool, sequence: int, token_file: Path | None, api: str | None, output: str) -> None:
+    urls, token = source.addresses(api), acting.token(token_file)
+    document = source.ask(urls, "PATCH", f"{CHANGES}/{sequence}", {"paused": paused}, token, acting.WRITE_SECONDS)
+    out.show(document, output, lambda d: table([d]))
 
 
 @click.group()
@@ -210,3 +200,23 @@ def cancel_change(
 def cancel(urls: Sequence[str], sequence: int, token: str | None, dry_run: bool) -> dict[str, Any]:
     query = "?dry_run=true" if dry_run else ""
     return source.ask(urls, "DELETE", f"{CHANGES}/{sequence}{query}", None, token, acting.WRITE_SECONDS)
+
+
+@changes.command("pause")
+@click.argument("sequence", type=click.IntRange(0))
+@acting.token_option
+@api_option
+@out.output_option
+def pause_change(**options: Any) -> None:
+    """Let a roll end what is at work, and ask for nothing more."""
+    pause(True, **options)
+
+
+@changes.command("resume")
+@click.argument("sequence", type=click.IntRange(0))
+@acting.token_option
+@api_option
+@out.output_option
+def resume_change(**options: Any) -> None:
+    """Let a paused roll go on."""
+    pause(False, **options)

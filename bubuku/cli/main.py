@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "safe-to-stop": ("bubuku.cli.safe_to_stop", "safe_to_stop", "Whether brokers may be stopped now, or why not."),
     "restart": ("bubuku.cli.changes", "restart", "Restart brokers, one after the other, never hurting a client."),
     "rolling-restart": (
-        "bubuku.cli.changes",
+        "bubuku.cli.rolling",
         "rolling_restart",
         "Restart all brokers, as one change.",
     ),

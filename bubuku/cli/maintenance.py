@@ -15,7 +15,7 @@ from rich.table import Table
 
 from bubuku.cli import acting, source
 from bubuku.cli import output as out
-from bubuku.cli.status import api_option, duration, maintenance_line
+from bubuku.cli.status import api_option, maintenance_line
 
 MAINTENANCE, PERMIT = "/v1/maintenance", "/v1/permit"
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -53,7 +53,7 @@ def switch_on(
     """Switch it on. A broker that we have stopped already is started again all the same."""
     wanted = {"on": True, "by": acting.asker(), "reason": reason, "for_seconds": seconds, "dry_run": dry_run}
     switch(wanted, "Switch maintenance on: no broker that dies is started again?", yes, token_file, api)
-    lasting = "" if seconds is None else f" for {duration(seconds)}"
+    lasting = "" if seconds is None else f" for {out.duration(seconds)}"
     click.echo(acting.DRY_RUN if dry_run else f"maintenance is on{lasting}", err=True)
 
 
@@ -104,7 +104,7 @@ def permit_view(document: dict[str, Any]) -> Table | str:
     for heading in ("BROKER", "HOST", "SINCE", "IN WORK", "WHY"):
         table.add_column(heading, no_wrap=True)
     for each in document["entries"]:
-        since = f"{duration(time.time() - each['since_epoch'])} ago"
+        since = f"{out.duration(time.time() - each['since_epoch'])} ago"
         table.add_row(str(each["broker"]), each["host"], since, "yes" if each["working"] else "no", each["why"])
     return table
 

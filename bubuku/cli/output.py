@@ -126,3 +126,14 @@ def lasting(document: Any, volatile: frozenset[str]) -> Any:
     if isinstance(document, list):
         return [lasting(v, volatile) for v in document]
     return document
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: "42s", "3m 5s", "2h 10m", "4d 3h". Never negative: clocks of hosts differ."""
+    left = max(0, int(seconds))
+    parts: list[tuple[int, str]] = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or parts or unit == "s":
+            parts.append((count, unit))
+    return " ".join(f"{count}{unit}" for count, unit in parts[:2] if count or len(parts) == 1)

@@ -91,7 +91,7 @@ def cells(row: dict[str, Any], now: float) -> list[RenderableType]:
         row["host"] or "-",
         row["rack"] or "-",
         Text(state, style=COLOURS.get(row["state"], "")),
-        "-" if row["since_epoch"] is None else duration(now - row["since_epoch"]),
+        "-" if row["since_epoch"] is None else out.duration(now - row["since_epoch"]),
         row["kafka_version"] or "-",
         row["daemon_version"] or "-",
         number(load.get("leaders")),
@@ -108,7 +108,7 @@ def goings_on(document: dict[str, Any]) -> list[str]:
     lines = [f"{serving} of {len(rows)} {'node serves' if len(rows) == 1 else 'nodes serve'}"]
     if document["partitions"] is not None:
         age = document["metadata"]["age_seconds"]
-        ago = f" ({duration(age)} ago)" if age is not None and age >= AGED_SECONDS else ""
+        ago = f" ({out.duration(age)} ago)" if age is not None and age >= AGED_SECONDS else ""
         lines[0] += f"; {partitions(document)}{ago}"
     for row in rows:
         if row["state"] != "serving":
@@ -117,14 +117,14 @@ def goings_on(document: dict[str, Any]) -> list[str]:
             lines.append(f"{name(row)}: its daemon says that it serves, but Kafka's metadata does not list it")
         if row.get("note"):  # a daemon of an older version has none
             due = row.get("note_due_epoch")
-            when = "" if due is None else f" (in {duration(due - time.time())})"
+            when = "" if due is None else f" (in {out.duration(due - time.time())})"
             lines.append(f"{name(row)}: {row['note']}{when}")
     lines += asked_for(document)
     metadata, coordination = document["metadata"], document["coordination"]
     if not metadata["known"]:
         lines.append(f"Kafka's metadata is not known: {metadata['error'] or 'no broker has answered yet'}")
     elif metadata["age_seconds"] > STALE_SECONDS:
-        lines.append(f"Kafka's metadata is {duration(metadata['age_seconds'])} old")
+        lines.append(f"Kafka's metadata is {out.duration(metadata['age_seconds'])} old")
     if not coordination["connected"]:
         asked = "the daemon asked" if document["asked"] is None else f"the daemon of broker {document['asked']}"
         lines.append(f"{asked} is not connected to ZooKeeper; what it says of other brokers' daemons is from before")
@@ -152,7 +152,7 @@ def asked_for(document: dict[str, Any]) -> list[str]:
     for entry in document.get("permit") or ():
         broker = entry["broker"]
         if broker not in answered:
-            since = duration(time.time() - entry["since_epoch"])
+            since = out.duration(time.time() - entry["since_epoch"])
             effect = "others wait for it" if entry["working"] else "it counts as down"
             remedy = f"start that daemon; if its host is lost for good: bubuku-cli permit release --broker {broker}"
             lines.append(f"{broker}: in the permit for {since}, and no daemon answers for it: {effect} -> {remedy}")
@@ -163,7 +163,7 @@ def maintenance_line(document: dict[str, Any]) -> str:
     if not document["on"]:
         return "maintenance is off"
     until = document["until_epoch"]
-    ends = "" if until is None else f", for {duration(until - time.time())} more"
+    ends = "" if until is None else f", for {out.duration(until - time.time())} more"
     why = f": {document['text']}" if document["text"] else ""
     return f"maintenance is on, by {document['by']}{ends}{why}"
 
@@ -226,17 +226,6 @@ def number(value: int | None) -> str:
 
 def listed(ids: Any) -> str:
     return ", ".join(str(each) for each in ids) or "none"
-
-
-def duration(seconds: float) -> str:
-    """Two units at most: "42s", "3m 5s", "2h 10m", "4d 3h". Never negative: clocks of hosts differ."""
-    left = max(0, int(seconds))
-    parts: list[tuple[int, str]] = []
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
-        count, left = divmod(left, size)
-        if count or parts or unit == "s":
-            parts.append((count, unit))
-    return " ".join(f"{count}{unit}" for count, unit in parts[:2] if count or len(parts) == 1)
 
 
 def disk(used: int | None, total: int | None) -> str:

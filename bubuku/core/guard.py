@@ -78,6 +78,7 @@ class Verdict:
     quorum: str | None = None  # why the controllers' quorum says no
     warning: str | None = None  # what an operator should know although the answer may be yes
     accepted: int = 0
+    moving: int = 0  # partitions with a replica on these brokers that a running reassignment moves
 
     @property
     def allowed(self) -> bool:
@@ -155,8 +156,13 @@ def judge(brokers: Iterable[int], evidence: Evidence, accept_unavailable: bool =
     if evidence.alone and not accept_unavailable:
         unknown.append("there is no other broker to ask or to take over, so its unavailability has to be accepted")
     unconfigured: set[str] = set()
+    moving: set[tuple[str, int]] = set()
     for p in evidence.partitions:
-        if wanted.isdisjoint(p.replicas) or _is_repair(p, stopping):
+        if wanted.isdisjoint(p.replicas):
+            continue
+        if p.adding or p.removing:
+            moving.add((p.topic, p.partition))
+        if _is_repair(p, stopping):
             continue
         needed = evidence.min_isr.get(p.topic)
         if needed is None:
@@ -180,6 +186,7 @@ def judge(brokers: Iterable[int], evidence: Evidence, accept_unavailable: bool =
         quorum=quorum,
         warning=warning,
         accepted=len(accepted - blocked.keys()),
+        moving=len(moving),
     )
 
 

@@ -164,6 +164,7 @@ class Daemon:
             changes,
             verdicts,
             view=lambda: self._readers.coordination.latest,
+            cluster=lambda: self._readers.cluster.latest,
             clock=self._clock,
             joined=lambda: self._supervisor.record.marker,
         )

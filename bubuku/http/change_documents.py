@@ -11,6 +11,7 @@ from typing import TypedDict
 from bubuku.core.model import CoordinationView
 from bubuku.core.shared import Change, Entry, Maintenance
 from bubuku.operations import Shown
+from bubuku.submission import Plan
 
 
 class ChangeDocument(TypedDict):
@@ -31,7 +32,10 @@ class ChangeDocument(TypedDict):
     asked_epoch: float
     reason: str | None
     accept_unavailable: bool
+    cool_down_seconds: float
+    paused: bool
     cancel_asked: bool
+    begun_epoch: float | None
     ended_epoch: float | None
 
 
@@ -40,6 +44,18 @@ class ShownDocument(ChangeDocument):
 
     worker: int | None
     children: list[ChangeDocument]
+
+
+class TurnDocument(TypedDict):
+    broker: int
+    why: str
+
+
+class PlanDocument(TypedDict):
+    """A roll's order as things are now. `seconds` None: no restart has ended yet by which to tell."""
+
+    turns: list[TurnDocument]
+    seconds: float | None
 
 
 class EntryDocument(TypedDict):
@@ -78,9 +94,17 @@ def change_document(change: Change) -> ChangeDocument:
         "asked_epoch": change.asked_epoch,
         "reason": change.text,
         "accept_unavailable": change.accept_unavailable,
+        "cool_down_seconds": change.cool_down,
+        "paused": change.paused,
         "cancel_asked": change.cancel,
+        "begun_epoch": change.begun_epoch,
         "ended_epoch": change.ended_epoch,
     }
+
+
+def plan_document(plan: Plan) -> PlanDocument:
+    turns: list[TurnDocument] = [{"broker": turn.node_id, "why": turn.why} for turn in plan.turns]
+    return {"turns": turns, "seconds": plan.seconds}
 
 
 def entry_document(node: int, entry: Entry) -> EntryDocument:

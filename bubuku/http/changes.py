@@ -25,6 +25,7 @@ from bubuku.http.change_documents import (
     change_document,
     entry_document,
     maintenance_document,
+    plan_document,
     shown_document,
 )
 from bubuku.http.rendering import json_response
@@ -92,6 +93,7 @@ def is_loopback(host: str) -> bool:
 def answer_document(answer: Answer, dry_run: bool) -> dict[str, Any]:
     return {
         "dry_run": dry_run,
+        "plan": None if answer.plan is None else plan_document(answer.plan),
         "changes": [change_document(change) for change in answer.changes],
         "verdicts": [verdict_document(verdict) for verdict in answer.verdicts],
     }
@@ -121,6 +123,11 @@ def routes(operations: Operations, access: Access, threads: Threads) -> list[Rou
         change = await threads.run(lambda: operations.cancel(sequence, dry_run))
         return json_response(change_document(change), 202 if change.state.is_open and not dry_run else 200)
 
+    async def paused(request: HttpRequest) -> Response:
+        sequence = _number(request.path_params["sequence"], "a change's number")
+        wanted = pause_asked(await body(request))
+        return json_response(change_document(await threads.run(lambda: operations.pause(sequence, wanted))))
+
     async def maintenance(_: HttpRequest) -> Response:
         return json_response(maintenance_document(await threads.run(operations.maintenance), time.time()))
 
@@ -141,7 +148,7 @@ def routes(operations: Operations, access: Access, threads: Threads) -> list[Rou
 
     table: dict[str, dict[str, Handler]] = {
         CHANGES: {"GET": listed, "POST": asked},
-        CHANGES + "/{sequence}": {"GET": shown, "DELETE": cancelled},
+        CHANGES + "/{sequence}": {"GET": shown, "PATCH": paused, "DELETE": cancelled},
         MAINTENANCE: {"GET": maintenance, "POST": set_maintenance},
         PERMIT: {"GET": permit},
         PERMIT + "/{node}": {"DELETE": released},
@@ -180,7 +187,7 @@ async def body(request: HttpRequest) -> dict[str, Any]:
 
 def submission(document: dict[str, Any]) -> Request:
     """Raises HTTPException 400 that names what makes no sense."""
-    _only(document, {"kind", "brokers", "reason", "by", "accept_unavailable", "dry_run"})
+    _only(document, {"kind", "brokers", "reason", "by", "accept_unavailable", "cool_down_seconds", "dry_run"})
     kind, brokers = document.get("kind"), document.get("brokers")
     if not isinstance(kind, str):
         raise HTTPException(400, "kind must be a text, like restart")
@@ -193,6 +200,7 @@ def submission(document: dict[str, Any]) -> Request:
         by=_text(document, "by") or "somebody",
         text=_text(document, "reason"),
         accept_unavailable=_flag(document, "accept_unavailable"),
+        cool_down=_seconds(document, "cool_down_seconds", 0.0) or 0.0,
         dry_run=_flag(document, "dry_run"),
     )
 
@@ -202,13 +210,19 @@ def maintenance_asked(document: dict[str, Any]) -> tuple[bool, str, str | None, 
     _only(document, {"on", "by", "reason", "for_seconds", "dry_run"})
     if not isinstance(document.get("on"), bool):
         raise HTTPException(400, "on must be true or false")
-    seconds = document.get("for_seconds")
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < 10**9
-    if seconds is not None and not number:
-        raise HTTPException(400, "for_seconds must be a number of seconds")
-    on = bool(document["on"])
+    seconds, on = _seconds(document, "for_seconds", None), bool(document["on"])
+    if seconds == 0:
+        raise HTTPException(400, "for_seconds must be more than 0")
     by, text = _text(document, "by") or "somebody", _text(document, "reason")
-    return on, by, text, None if seconds is None else float(seconds), _flag(document, "dry_run")
+    return on, by, text, seconds, _flag(document, "dry_run")
+
+
+def pause_asked(document: dict[str, Any]) -> bool:
+    """Raises HTTPException 400."""
+    _only(document, {"paused"})
+    if not isinstance(document.get("paused"), bool):
+        raise HTTPException(400, "paused must be true or false")
+    return bool(document["paused"])
 
 
 def dry_run_asked(request: HttpRequest) -> bool:
@@ -235,6 +249,15 @@ def _flag(document: dict[str, Any], name: str) -> bool:
     if not isinstance(value, bool):
         raise HTTPException(400, f"{name} must be true or false")
     return value
+
+
+def _seconds(document: dict[str, Any], name: str, default: float | None) -> float | None:
+    found = document.get(name)
+    if found is None:
+        return default
+    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 <= found < 10**9:
+        raise HTTPException(400, f"{name} must be a number of seconds")
+    return float(found)
 
 
 def _text(document: dict[str, Any], name: str) -> str | None:

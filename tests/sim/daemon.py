@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bubuku.core.actions import Remember
-from bubuku.core.model import BrokerState, CoordinationView, Dated, Role
+from bubuku.core.model import BrokerState, ClusterView, CoordinationView, Dated, Role
 from bubuku.core.observation import Decision, Policy, Published
 from bubuku.core.reasons import Reason
 from bubuku.operations import Operations
@@ -110,11 +110,16 @@ class SimDaemon:
             self.coordination.changes,
             Verdicts(self.kafka, self.cluster_id, self._permitted, lambda: []),
             self._met,
+            self._cluster,
             self.engine,
         )
 
     def cluster_id(self) -> str | None:
         return next((v.cluster_id for v in self.host.mounts.values() if v.cluster_id is not None), None)
+
+    def _cluster(self) -> Dated[ClusterView]:
+        assert self.published is not None
+        return self.published.observation.cluster
 
     def _met(self) -> Dated[CoordinationView]:
         assert self.published is not None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 from bubuku.core.errors import BubukuError
 from bubuku.core.shared import Change
@@ -73,6 +74,8 @@ class Operators:
                 _submit(world, self._rng, "start", (host.node_id,))
         for change in list(root.changes.values()):
             self._lose_patience(change)
+            if change.paused:
+                _ask(world, self._rng, f"resumes change {change.sequence}", partial(_resume, change.sequence))
         world.engine.after(LOOK_SECONDS, self._look)
 
     def _lose_patience(self, change: Change) -> None:
@@ -94,6 +97,10 @@ def _ask(world: World, rng: random.Random, what: str, ask: Callable[[Operations]
         world.engine.say("operator", f"{what}: {error}")
     else:
         world.engine.say("operator", what)
+
+
+def _resume(sequence: int, operations: Operations) -> Change:
+    return operations.pause(sequence, False)
 
 
 def _submit(world: World, rng: random.Random, kind: str, nodes: tuple[int, ...], accept: bool = False) -> None:
@@ -136,6 +143,15 @@ def cancel(world: World, rng: random.Random) -> None:
         _ask(world, rng, f"cancels change {sequence}", lambda o: o.cancel(sequence))
 
 
+def pause(world: World, rng: random.Random) -> None:
+    standing = [change.sequence for change in world.zookeeper.root.changes.values() if change.node_id is None]
+    if standing:
+        sequence = rng.choice(standing)
+        _ask(world, rng, f"pauses change {sequence}", lambda o: o.pause(sequence, True))
+        resume = partial(_ask, world, rng, f"resumes change {sequence}", lambda o: o.pause(sequence, False))
+        world.engine.after(rng.choice((5.0, 40.0)), resume)
+
+
 def maintenance(world: World, rng: random.Random) -> None:
     lasts = rng.choice((None, 5.0, 30.0))
     _ask(world, rng, "switches maintenance on", lambda o: o.set_maintenance(True, "op", None, lasts))
@@ -157,5 +173,5 @@ def release(world: World, rng: random.Random) -> None:
 
 
 REQUESTS: dict[str, Callable[[World, random.Random], None]] = {
-    ask.__name__: ask for ask in (restart, restart_several, roll, stop, start, cancel, maintenance, release)
+    ask.__name__: ask for ask in (restart, restart_several, roll, stop, start, cancel, pause, maintenance, release)
 }

@@ -108,7 +108,8 @@ class MemoryReadings:
         daemon = self._daemon
         node_id = daemon.node_id()
         if node_id is not None:
-            member = Member(node_id, daemon.host.name, daemon.instance, ("broker",), "2", None, None, "", "", 0.0)
+            state = "starting" if daemon.published is None else daemon.published.decision.state.value
+            member = Member(node_id, daemon.host.name, daemon.instance, ("broker",), "2", None, None, state, "", 0.0)
             try:
                 daemon.coordination.publish(member, 3.0)
             except BubukuError:

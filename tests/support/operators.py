@@ -15,7 +15,7 @@ from typing import Any
 from bubuku.core.actions import Outcome, Result, TakePermit
 from bubuku.core.errors import BubukuError, UnavailableError, UsageError
 from bubuku.core.guard import Evidence
-from bubuku.core.model import Cluster, CoordinationView, Dated, Partition
+from bubuku.core.model import Cluster, ClusterView, CoordinationView, Dated, Partition
 from bubuku.core.shared import Change, ChangeState, Entry, Maintenance, Permit
 from bubuku.http.server import HttpServer
 from bubuku.operations import Operations
@@ -80,6 +80,7 @@ class Meeting:
     view: CoordinationView | None = field(
         default_factory=lambda: replace(make.coordination(), permit=Permit(3), maintenance=Maintenance(0))
     )
+    cluster: ClusterView | None = field(default_factory=lambda: ClusterView.of(make.cluster()))
     history: list[Change] = field(default_factory=list)
     trouble: BubukuError | None = None  # raised by every request
     dropping: Outcome | None = None  # what becomes of a release, instead of its being done
@@ -217,7 +218,15 @@ def operations(meeting: Meeting, kafka: Kafka, clock: Clock | None = None, joine
         return frozenset(permit.entries)
 
     verdicts = Verdicts(kafka, lambda: make.CLUSTER_ID, permitted, lambda: (m.node_id for m in meeting.known.members))
-    return Operations(meeting, meeting, verdicts, lambda: Dated(0.0, meeting.view), clock or Clock(), lambda: joined)
+    return Operations(
+        meeting,
+        meeting,
+        verdicts,
+        view=lambda: Dated(0.0, meeting.view),
+        cluster=lambda: Dated(0.0, meeting.cluster),
+        clock=clock or Clock(),
+        joined=lambda: joined,
+    )
 
 
 @contextmanager

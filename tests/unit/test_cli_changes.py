@@ -25,7 +25,9 @@ from bubuku.cli import acting, source
 from bubuku.cli.main import cli
 from bubuku.core.errors import TimedOutError, UnavailableError
 from bubuku.core.shared import ChangeState, Permit
+from bubuku.http.server import HttpServer
 from tests.support import operators
+from tests.support import published as make
 from tests.support.operators import BLOCKED, ENTRY, HEALTHY, LOOPBACK, Kafka, Meeting, change
 from tests.support.wait import wait_for
 
@@ -58,6 +60,20 @@ def world() -> Iterator[World]:
     one = World()
     with operators.serving(operators.operations(one.meeting, one.kafka)) as one.url:
         yield one
+
+
+@pytest.fixture
+def rolling() -> Iterator[World]:
+    """As `world`, with a daemon that shows the cluster too."""
+    one = World()
+    server = HttpServer(
+        LOOPBACK, 0, make.published, time.monotonic, make.ABOUT, operations=operators.operations(one.meeting, one.kafka)
+    )
+    server.start()
+    assert server.api_address is not None
+    one.url = f"http://{LOOPBACK}:{server.api_address[1]}"
+    yield one
+    server.stop()
 
 
 def free_port() -> int:
@@ -120,6 +136,8 @@ def test_a_roll_is_followed_with_what_it_asks_for(world: World) -> None:
     result = world.run("rolling-restart", "--broker", "1", "--broker", "3")
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [
+        "1. broker 1: rack a",
+        "2. broker 3: rack c",
         "change 100: roll of brokers 1, 3: working: brokers 1, 3 are to be restarted",
         "change 101: restart of broker 1: settling: it serves",
         "change 100: roll of brokers 1, 3: done: brokers 1, 3 are to be restarted",
@@ -127,6 +145,49 @@ def test_a_roll_is_followed_with_what_it_asks_for(world: World) -> None:
     ]
     shown = world.run("changes", "show", "100").stdout.splitlines()
     assert [row.split()[:2] for row in shown[1:]] == [["100", "roll"], ["101", "restart"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "brokers"),
+    [
+        ([], (1, 2, 3)),
+        (["--brokers", "3, 1"], (3, 1)),
+        (["--broker", "2", "--brokers", "1"], (2, 1)),
+        (["--rack", "b"], (2,)),
+    ],
+)
+def test_which_brokers_are_rolled(rolling: World, arguments: list[str], brokers: tuple[int, ...]) -> None:
+    result = rolling.run("rolling-restart", *arguments, "--cool-down", "30", "--no-wait", "-o", "json")
+    assert result.exit_code == 0
+    (made,) = rolling.meeting.known.changes
+    assert (made.nodes, made.cool_down) == (brokers, 30.0)
+    assert len(json.loads(result.stdout)["plan"]["turns"]) == len(brokers)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rack", "x"], "no broker is in rack 'x'; see: bubuku-cli status"),
+        (["--rack", "a", "--broker", "1"], "give --rack or brokers, not both"),
+        (["--brokers", "1,two"], "--brokers: 'two' is not a broker's id; give them like 1,2,5"),
+    ],
+)
+def test_which_brokers_cannot_be_rolled(rolling: World, arguments: list[str], said: str) -> None:
+    result = rolling.run("rolling-restart", *arguments)
+    assert (result.exit_code, result.stderr) == (2, f"bubuku-cli: {said}\n")
+
+
+def test_a_roll_is_paused_and_goes_on(world: World) -> None:
+    assert world.run("rolling-restart", "--broker", "1", "--no-wait").exit_code == 0
+    for command, paused in (("pause", True), ("resume", False)):
+        assert world.run("changes", command, "100").exit_code == 0
+        assert world.meeting.known.changes[0].paused is paused
+    world.meeting.shows(changes=(change(4),))
+    result = world.run("changes", "pause", "4")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "bubuku-cli: change 4 is of one broker: it cannot be paused, but cancelled\n",
+    )
 
 
 def test_of_several_each_must_be_done(world: World) -> None:

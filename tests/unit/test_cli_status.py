@@ -24,7 +24,8 @@ from bubuku.adapters.process import identify
 from bubuku.cli import output as out
 from bubuku.cli import source
 from bubuku.cli.main import COMMANDS, LazyGroup, cli
-from bubuku.cli.status import cells, disk, duration, goings_on, status_view
+from bubuku.cli.output import duration
+from bubuku.cli.status import cells, disk, goings_on, status_view
 from bubuku.core import errors
 from bubuku.core.errors import UnavailableError, UsageError
 from bubuku.core.model import BrokerState, ClusterView

@@ -165,6 +165,16 @@ def test_asking_for_a_change(world: World) -> None:
     assert world.ask("GET", "/v1/changes") == (200, {"changes": [made]})
 
 
+def test_a_roll_is_paused_over_http(world: World) -> None:
+    code, answer = world.ask("POST", "/v1/changes", {"kind": "roll", "brokers": [1, 2], "cool_down_seconds": 5})
+    assert (code, answer["changes"][0]["brokers"], answer["changes"][0]["cool_down_seconds"]) == (201, [1, 2], 5.0)
+    assert [turn["broker"] for turn in answer["plan"]["turns"]] == [1, 2]
+    code, paused = world.ask("PATCH", "/v1/changes/100", {"paused": True})
+    assert (code, paused["paused"]) == (200, True)
+    assert world.ask("PATCH", "/v1/changes/100", {"paused": 1})[0] == 400
+    assert world.ask("PATCH", "/v1/changes/100", {"state": "done"})[0] == 400
+
+
 def test_a_dry_run_changes_nothing(world: World) -> None:
     code, answer = world.ask("POST", "/v1/changes", {**RESTART, "dry_run": True})
     assert (code, answer["dry_run"], answer["changes"][0]["sequence"]) == (200, True, None)

@@ -11,9 +11,11 @@ from bubuku.core.actions import Outcome, Result
 from bubuku.core.change import KINDS
 from bubuku.core.errors import BubukuError, RefusedError, TimedOutError, UnavailableError, UsageError
 from bubuku.core.guard import Verdict, objections
-from bubuku.core.model import Partition
+from bubuku.core.model import ClusterView, Partition
+from bubuku.core.roll import Turn
 from bubuku.core.shared import Change, ChangeState, Maintenance, Permit
 from bubuku.operations import Operations, Request
+from bubuku.submission import Plan
 from tests.support import operators
 from tests.support import published as make
 from tests.support.operators import BLOCKED, ENTRY, HEALTHY, Clock, Kafka, Meeting, change
@@ -61,6 +63,67 @@ def test_a_parent_is_one_change_of_several_brokers(asked: Operations, meeting: M
     assert (made.node_id, made.nodes, made.sentence) == (None, (3, 1), "brokers 1, 3 are to be restarted")
     assert meeting.known.changes == (made,)
     assert kafka.asked == [frozenset({3}), frozenset({1})]
+
+
+def roll_of(*nodes: int, **more: Any) -> Request:
+    return Request("roll", nodes, "anna", **more)
+
+
+def test_a_roll_says_its_order_and_how_long_it_may_take(asked: Operations, meeting: Meeting) -> None:
+    took = ((100.0, 110.0), (200.0, 230.0), (300.0, 312.0))
+    meeting.history = [
+        replace(change(n), state=ChangeState.DONE, begun_epoch=begun, ended_epoch=ended)
+        for n, (begun, ended) in enumerate(took)
+    ]
+    plan = asked.submit(roll_of(3, 1, 2, cool_down=5.0, dry_run=True)).plan
+    assert plan is not None
+    assert [turn.node_id for turn in plan.turns] == [1, 3, 2]  # the controller last
+    assert plan.seconds == 3 * 12.0 + 2 * 5.0
+    assert meeting.created == 0
+    meeting.history = []
+    assert asked.submit(roll_of(1)).plan == Plan((Turn(1, "rack a"),), None)
+
+
+@pytest.mark.parametrize(
+    ("shows", "said"),
+    [
+        ({"maintenance": Maintenance(1, on=True)}, "maintenance is on: nothing is stopped until it is off"),
+        (
+            {"members": (make.member(1), make.member(2, version="2.1.0"), make.member(3))},
+            "daemons of different versions are at work (2.0.0, 2.1.0); upgrade them first",
+        ),
+        (
+            {"members": (make.member(1), make.member(2, state="held"), make.member(3))},
+            "broker 2, which is not to be restarted, is held",
+        ),
+    ],
+)
+def test_a_roll_that_could_not_go_on_is_refused(
+    asked: Operations, meeting: Meeting, shows: dict[str, Any], said: str
+) -> None:
+    meeting.shows(**shows)
+    with pytest.raises(RefusedError) as refused:
+        asked.submit(roll_of(1, 3))
+    assert str(refused.value) == said
+    assert meeting.created == 0
+
+
+def test_a_roll_is_refused_while_partitions_are_out_of_sync_or_moved(
+    asked: Operations, meeting: Meeting, kafka: Kafka
+) -> None:
+    meeting.cluster = ClusterView.of(make.cluster(under=2))
+    with pytest.raises(RefusedError, match="and 1 more, which restarting would not mend"):
+        asked.submit(roll_of(1))
+    meeting.cluster = ClusterView.of(make.cluster())
+    moved = Partition("t", 0, 1, (1, 2, 3), (1, 2, 3), adding=(3,))
+    kafka.found = replace(HEALTHY, partitions=(moved,), min_isr={"t": 1})
+    with pytest.raises(RefusedError, match="partitions are being moved"):
+        asked.submit(roll_of(1))
+
+
+def test_a_change_of_one_broker_has_no_cool_down(asked: Operations) -> None:
+    with pytest.raises(UsageError, match="a restart has no cool-down; a rolling restart has"):
+        asked.submit(restart(1, cool_down=5.0))
 
 
 ROLL = Change(7, "roll", "roll", None, ChangeState.RUNNING, "bob", 0.0, nodes=(1, 2), owner="one", epoch=1)

@@ -30,7 +30,9 @@ class Meeting:
         kafka = MemoryKafka(KafkaCluster(engine, Mode.KRAFT, self.zookeeper), Host("host-1", 1, Settings(1), {}, {}))
         verdicts = Verdicts(kafka, lambda: None, frozenset, list)
         self.seen: Dated[CoordinationView] = Dated(0.0, self.port.view(1, 3.0))
-        self.operations = Operations(self.port.permits, self.port.changes, verdicts, lambda: self.seen, engine)
+        self.operations = Operations(
+            self.port.permits, self.port.changes, verdicts, lambda: self.seen, lambda: Dated(0.0, None), engine
+        )
 
 
 def test_it_is_gone_from_the_permit() -> None:
