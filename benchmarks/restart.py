@@ -250,11 +250,7 @@ def _told_to_stop(node: Node) -> float:
 
 
 def last_sigterm(log: str) -> float | None:
-    """Seconds since the epoch.
-
-    >>> last_sigterm("nothing") is None
-    True
-    """
+    """Seconds since the epoch; None where the log tells of none."""
     found = TOLD.findall(log)
     return datetime.strptime(found[-1], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp() if found else None
 
