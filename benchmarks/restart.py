@@ -39,7 +39,7 @@ from bubuku.sandbox.waiting import wait_until
 RATIO = 1.15
 STABILITY_SECONDS = 2.0  # what a sandbox's daemons are configured with
 DONE_DEADLINE_SECONDS = 300.0
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.1  # each costs the machine a few milliseconds, of what Kafka needs to start
 SCENARIOS = {
     "zookeeper": ("ZooKeeper mode, 3.9.2", Options(mode=Mode.ZOOKEEPER)),
     "kraft": ("KRaft, 4.3.0, own controller", Options(mode=Mode.KRAFT)),
@@ -76,6 +76,7 @@ class Round:
     total: float
     phases: tuple[Phases, ...]
     window: Window
+    daemons_cpu_seconds: float | None  # processor time of all daemons
 
 
 @dataclass(slots=True)
@@ -110,10 +111,12 @@ def measure(
         for number in range(rounds + 1):
             view.settle(SETTLE_DEADLINE_SECONDS)
             time.sleep(QUIET_SECONDS)
-            begin = time.monotonic()
+            begin, cpu = time.monotonic(), cluster.daemons_cpu_seconds()
             total, phases = restart(cluster, view)
+            cpu_done = cluster.daemons_cpu_seconds()
             time.sleep(QUIET_SECONDS)
-            done = Round(total, phases, load.window(begin, time.monotonic()))
+            spent = None if cpu is None or cpu_done is None else cpu_done - cpu
+            done = Round(total, phases, load.window(begin, time.monotonic()), spent)
             tell(f"{cluster.name}: {words(done)}{'' if number else ' (to warm up)'}")
             found += [done] if number else []
         result = load.finish()
@@ -250,11 +253,7 @@ def _told_to_stop(node: Node) -> float:
 
 
 def last_sigterm(log: str) -> float | None:
-    """Seconds since the epoch.
-
-    >>> last_sigterm("nothing") is None
-    True
-    """
+    """Seconds since the epoch; None where the log tells of none."""
     found = TOLD.findall(log)
     return datetime.strptime(found[-1], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp() if found else None
 
@@ -298,4 +297,5 @@ def phase(rounds: Sequence[Round], name: str) -> float:
 
 def words(done: Round) -> str:
     each = "; ".join("/".join(f"{value:.2f}" for value in asdict(p).values()) for p in done.phases)
-    return f"{seconds(done.total)}, gap {seconds(done.window.longest_gap_seconds)}, phases {each}"
+    cpu = "" if done.daemons_cpu_seconds is None else f", daemons' CPU {done.daemons_cpu_seconds:.2f} s"
+    return f"{seconds(done.total)}, gap {seconds(done.window.longest_gap_seconds)}{cpu}, phases {each}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from benchmarks.figures import median, percentile
 from benchmarks.load import FAILED, PENDING, Load
 from benchmarks.report import Row, seconds, table
+from benchmarks.restart import Marks, last_sigterm, look
 
 
 class NoProducer:
@@ -98,3 +100,32 @@ def test_the_table_has_a_verdict_for_each_target() -> None:
 )
 def test_durations_for_people(value: float | None, expected: str) -> None:
     assert seconds(value) == expected
+
+
+def test_the_marks_of_a_restart_are_those_seen_first() -> None:
+    marks = Marks()
+    story = [
+        (["serving"], "checking", []),
+        (["serving"], "stopping", [1]),  # as it was published last: it has not ended yet
+        (["starting"], "starting", [1]),
+        (["serving"], "catching_up", [1]),
+        (["serving"], "settling", [1]),
+        (["serving"], "settling", [1]),
+        (["serving"], "settling", []),
+        (["serving"], None, []),
+    ]
+    for now, (states, phase, permit) in enumerate(story):
+        document = {
+            "brokers": [{"node_id": n, "state": state} for n, state in enumerate(states, 1)],
+            "changes": [] if phase is None else [{"broker": 1, "phase": phase}],
+            "permit": [{"broker": n} for n in permit],
+        }
+        look(document, marks, float(now))
+    assert (marks.serving, marks.in_sync, marks.released) == ({1: 3.0}, {1: 4.0}, {1: 6.0})
+
+
+def test_the_newest_sigterm_of_a_log_counts() -> None:
+    line = "[2026-11-22 19:16:{},328] INFO Terminating process due to signal SIGTERM (org.apache.kafka.common)\n"
+    at = last_sigterm(line.format(10) + "[2026-11-22 19:16:20,000] INFO something\n" + line.format(33))
+    assert at == pytest.approx(datetime(2026, 11, 22, 19, 16, 33, 328_000).astimezone().timestamp())
+    assert last_sigterm("nothing of it\n") is None
