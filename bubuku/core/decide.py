@@ -218,9 +218,8 @@ def _dead(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, Dec
         actions = (Remember(record),) if record != obs.record else ()
         obs = replace(obs, record=record)
     if ended is not None:
-        found = obs.foreign.value
-        another = found is not None and found.holds_log_dir and obs.foreign.begun >= ended.at
-        memory = replace(memory, cause=_cause(memory, obs, ended), another_ran=memory.another_ran or another)
+        memory = replace(memory, cause=_cause(memory, obs, ended))
+    memory = _others(memory, obs)
     if obs.leaving or obs.terminate:
         return memory, Decision(BrokerState.NOT_RUNNING, Reason.TERMINATING, "Kafka was stopped gracefully", actions)
     if record.stop is not None and record.stop.intended and record.stop.stay_down:
@@ -237,6 +236,18 @@ def _dead(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, Dec
     sentence = _start_sentence(obs)
     memory = replace(_before_any_start(memory), format_sent_at=None, marked_at=None)
     return memory, Decision(BrokerState.STARTING, cause, sentence, (*actions, StartBroker(cause, sentence)))
+
+
+def _others(memory: Memory, obs: Observation) -> Memory:
+    """Whether another Kafka ran on our log dirs since ours ended, and since when it is gone."""
+    ended, found = obs.process.exit, obs.foreign.value
+    if not obs.foreign.known or (ended is not None and obs.foreign.begun < ended.at):
+        return memory
+    if found is not None and found.holds_log_dir:
+        return replace(memory, another_ran=True, alone_since=None)
+    if memory.another_ran and memory.alone_since is None:
+        return replace(memory, alone_since=obs.foreign.begun)
+    return memory
 
 
 def _account(memory: Memory, obs: Observation, ended: Exit) -> tuple[Memory, Record]:
@@ -256,6 +267,7 @@ def _account(memory: Memory, obs: Observation, ended: Exit) -> tuple[Memory, Rec
         _before_any_start(memory),
         ended=ended.identity,
         another_ran=False,
+        alone_since=None,
         failures=failures,
         next_start_at=ended.at + back_off_seconds(failures, served),
     )

@@ -43,12 +43,15 @@ class SimDaemon:
         self.world, self.host, self.engine = world, host, world.engine
         self.alive = True
         self.terminating = False
+        self.frozen_until: float | None = None
+        self.when_thawed: list[Callable[[], None]] = []
+        self.tick_began = 0.0
         self.crash_in: int | None = None  # writes until it is killed
         self.state = MemoryState(self)
         self.instance = self.state.load().instance
         self.process = MemoryProcess(self)
         self.files = MemoryFiles(self)
-        self.coordination = MemoryCoordination(world.zookeeper)
+        self.coordination = MemoryCoordination(world.zookeeper, cut=lambda: host.cut)
         self.registrations = MemoryRegistrations(world.cluster, host, self.node_id)
         self.kafka = MemoryKafka(world.cluster, host)
         self.slow = MemorySlow(self)
@@ -140,6 +143,33 @@ class SimDaemon:
             self.coordination.die()
             self.world.daemon_died(self)
 
+    @property
+    def frozen(self) -> bool:
+        return self.frozen_until is not None
+
+    def freeze(self, seconds: float) -> None:
+        """It does nothing for so long, and notices nothing. Its session is not kept alive; what it sent goes on."""
+        if not self.alive or self.frozen:
+            return
+        self.engine.say(self.host.name, f"the daemon is frozen for {seconds:.1f} s")
+        self.frozen_until = self.engine.now() + seconds
+        if self.coordination.session is not None:
+            self.world.zookeeper.sessions.lose(self.coordination.session)
+        self.engine.at(self.frozen_until, self._thaw)
+
+    def _thaw(self) -> None:
+        self.frozen_until = None
+        if not self.alive:
+            return
+        self.engine.say(self.host.name, "the daemon goes on")
+        session = self.coordination.session
+        if session is not None and not self.host.cut:
+            self.world.zookeeper.sessions.resume(session)
+        late, self.when_thawed = self.when_thawed, []
+        for act in late:
+            act()
+        self.wake()
+
     def terminate(self) -> None:
         """SIGTERM with graceful_terminate: it takes Kafka with it."""
         self.engine.say(self.host.name, "the daemon is told to end, and to take Kafka with it")
@@ -160,11 +190,13 @@ class SimDaemon:
         def turn() -> None:
             if self.alive and self._next == when:
                 self._next = None
-                self._tick()
+                if not self.frozen:
+                    self._tick()
 
         return turn
 
     def _tick(self) -> None:
+        self.tick_began = self.engine.now()
         self.wake_at(self.engine.now() + TICK)
         try:
             published = self.supervisor.tick(terminate=self.terminating)

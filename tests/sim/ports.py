@@ -44,6 +44,8 @@ class MemoryProcess:
     def start(self) -> ProcessId:
         daemon = self._daemon
         daemon.point()
+        if daemon.host.cannot_execute:
+            raise UnavailableError("kafka-server-start.sh: Permission denied")
         process = KafkaProcess(daemon.world.cluster, daemon.host, daemon.instance)
         daemon.world.cluster.emit(Started(daemon.host, process, daemon.instance))
         self._exit = None
@@ -65,6 +67,9 @@ class MemoryProcess:
         if process is None or process.identity != identity or not process.alive:
             return False
         daemon.point()
+        if number == signals.SIGQUIT:  # a thread dump in Kafka's log
+            daemon.host.log.write("Full thread dump")
+            return True
         daemon.world.cluster.emit(Signalled(daemon.host, process, number, daemon.terminating))
         if number == signals.SIGKILL:
             process.kill()
@@ -135,6 +140,9 @@ class MemoryFiles:
             return ForeignProcess(
                 process.identity, "holds the lock of /data/1", True, process.holds_lock_since is not None, mine, unit
             )
+        if host.port_held:
+            other = ProcessId(7, 7, host.boot_id)
+            return ForeignProcess(other, "listens on port 9092", is_kafka=False, holds_log_dir=False)
         return None
 
     def mark(self, paths: Sequence[str]) -> None:
@@ -158,6 +166,9 @@ class MemoryFiles:
         return self._host.digest()
 
     def format(self, paths: Sequence[str], cluster_id: str, deadline_seconds: float) -> Outcome:
+        if self._host.disk_full:
+            now = self._daemon.engine.now()
+            return Outcome(Result.FAILED, now, now, "No space left on device")
         for path in paths:
             volume = self._host.mounts[path]
             assert not volume.holds_data, f"a format of {path}, which holds data"

@@ -87,7 +87,9 @@ class MemorySlow:
         daemon = self._daemon
 
         def go() -> None:
-            if daemon.alive:
+            if daemon.alive and daemon.frozen:
+                daemon.when_thawed.append(go)
+            elif daemon.alive:
                 act()
 
         daemon.engine.after(seconds, go)
@@ -215,6 +217,7 @@ class MemorySlow:
         daemon = self._daemon
         daemon.engine.say(host.name, f"SIGTERM to Kafka {process.identity.pid}")
         cluster.emit(Signalled(host, process, signals.SIGTERM, False, permitted=True))
+        process.hangs, host.stop_hangs = host.stop_hangs, False
         process.sigterm()
         return Outcome(Result.DONE, begun, data={"process": action.identity})
 
@@ -238,6 +241,8 @@ class MemorySlow:
 
     def _server_up(self, action: Action) -> bool:
         world = self._daemon.world
+        if self._daemon.host.cut:
+            return False
         return world.cluster.sessions.up if isinstance(action, Fence | ElectPreferred) else world.zookeeper.up
 
     def _unknown(self, kind: type, begun: float) -> None:

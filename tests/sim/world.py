@@ -67,6 +67,7 @@ class World:
             instant_failover=shape.instant_failover,
         )
         host = Host(f"host-{node_id}", node_id, settings, dict(mounts), dict(mounts), number=node_id)
+        host.cluster_id, host.cluster_configured = self.cluster.cluster_id, kraft
         self.hosts.append(host)
         self.daemons[host] = None
         return host
@@ -141,6 +142,31 @@ class World:
         host.boot += 1
         if host in self.enabled:
             self.engine.after(1.0, lambda: self._restart(host))
+
+    def cut_off(self, host: Host) -> None:
+        """Nobody reaches it, and it reaches nobody."""
+        if host.cut or not host.up:
+            return
+        self.engine.say(host.name, "the host is cut off")
+        host.cut, host.cut_at = True, self.engine.now()
+        daemon = self.daemons[host]
+        if daemon is not None and daemon.coordination.session is not None:
+            self.zookeeper.sessions.lose(daemon.coordination.session)
+        for process in host.processes:
+            if process.session is not None:
+                self.cluster.sessions.lose(process.session)
+
+    def reconnect(self, host: Host) -> None:
+        if not host.cut:
+            return
+        self.engine.say(host.name, "the host has its network again")
+        host.cut = False
+        daemon = self.daemons[host]
+        if daemon is not None and not daemon.frozen and daemon.coordination.session is not None:
+            self.zookeeper.sessions.resume(daemon.coordination.session)
+        for process in host.processes:
+            if process.session is not None and not process.suspended:
+                self.cluster.sessions.resume(process.session)
 
     def add_twin(self, host: Host) -> Host:
         """Another host, configured by mistake with the node id of `host`, its disks empty."""

@@ -165,8 +165,10 @@ def test_what_ran_on_the_log_dirs_since_is_remembered_until_the_next_end() -> No
     """A fence is about the process that is on record, and that one was not the last."""
     memory, _ = decide(POLICY, watching(), after_end(foreign=read(foreign())))
     assert memory.another_ran
-    memory, decision = decide(POLICY, memory, after_end())
+    assert memory.alone_since is None
+    memory, decision = decide(POLICY, memory, after_end(foreign=read(None, NOW - 0.5)))
     assert memory.another_ran
+    assert memory.alone_since == NOW - 0.5
     assert not acts(decision, Fence)
     memory, _ = decide(POLICY, memory, after_end(ended(identity=OTHER), record=ran(process=OTHER)))
     assert not memory.another_ran
