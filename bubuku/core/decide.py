@@ -188,7 +188,9 @@ def _stalled(policy: Policy, memory: Memory, obs: Observation, state: BrokerStat
     Never a broker that registered, answered or was adopted while it ran (it may serve where we do not look, as with a
     wrong zookeeper.prefix), never one that recovers, and not while it is unknown whether it is registered.
     """
-    if state is not BrokerState.STARTING or memory.registered_once or memory.progress_at is None:
+    # our predecessor may have told it to stop, which a starting one ignores in KRaft
+    starting = state is BrokerState.STARTING or (state is BrokerState.STOPPING and not obs.terminate)
+    if not starting or memory.registered_once or memory.progress_at is None:
         return None
     if memory.answered_at is not None or obs.process.identity is None:
         return None

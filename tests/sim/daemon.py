@@ -46,6 +46,7 @@ class SimDaemon:
         self.frozen_until: float | None = None
         self.when_thawed: list[Callable[[], None]] = []
         self.tick_began = 0.0
+        self._in_cycle = False
         self.crash_in: int | None = None  # writes until it is killed
         self.state = MemoryState(self)
         self.instance = self.state.load().instance
@@ -128,12 +129,14 @@ class SimDaemon:
 
     # its end
 
-    def point(self) -> None:
-        """A write: here it may be killed."""
-        if self.crash_in is None:
-            return
-        self.crash_in -= 1
-        if self.crash_in < 0:
+    def point(self, moment: str) -> None:
+        """A write, or an act: here it may be killed, frozen, or cut off."""
+        if self.crash_in is not None:
+            self.crash_in -= 1
+            if self.crash_in < 0:
+                raise DaemonKilled
+        self.world.moment(moment, self, True)
+        if not self.alive:
             raise DaemonKilled
 
     def die(self) -> None:
@@ -190,7 +193,7 @@ class SimDaemon:
         def turn() -> None:
             if self.alive and self._next == when:
                 self._next = None
-                if not self.frozen:
+                if not self.frozen and not self._in_cycle:
                     self._tick()
 
         return turn
@@ -198,11 +201,16 @@ class SimDaemon:
     def _tick(self) -> None:
         self.tick_began = self.engine.now()
         self.wake_at(self.engine.now() + TICK)
+        self._in_cycle = True  # it may be frozen in the middle, and the world goes on
         try:
             published = self.supervisor.tick(terminate=self.terminating)
         except DaemonKilled:
             self.die()
             return
+        finally:
+            self._in_cycle = False
+        if self._next is None:
+            self.wake()
         self.world.covered.cycle(self._state, published)
         self._state = published.decision.state
         self._tell(published)

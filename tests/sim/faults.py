@@ -9,7 +9,9 @@ from functools import partial
 
 from bubuku.core.model import BrokerState, Mode
 from tests.sim.daemon import SimDaemon
+from tests.sim.exact import Moments
 from tests.sim.host import Host, Volume
+from tests.sim.kafka_process import KafkaProcess
 from tests.sim.rare_faults import RARE
 from tests.sim.readings import PACES
 from tests.sim.world import World
@@ -38,6 +40,7 @@ class Faults:
             return draw.choice(("not sent", "late", "late", "reply lost"))
 
         world.fates = fates
+        self._moments = Moments(world, random.Random(rng.random()), seconds)
         world.engine.after(rng.uniform(0.0, 15.0), self._next)
 
     def _next(self) -> None:
@@ -55,7 +58,7 @@ class Faults:
 
     def mend(self) -> None:
         """From here on nothing goes wrong any more."""
-        self.on = False
+        self.on = self._moments.on = False
         world = self._world
         world.engine.say("operator", "mends everything")
         world.zookeeper.restore()
@@ -93,7 +96,7 @@ def _mend_host(world: World, host: Host) -> None:
     daemon = world.daemons[host]
     for process in list(host.processes):
         process.resume()
-        if process.hangs and (daemon is None or not _ends_it(daemon)):
+        if process.hangs and (daemon is None or not _ends_it(daemon, process)):
             world.engine.say(host.name, "the operator ends the Kafka that hangs")
             process.kill()
         if process.instance is None and not settings.adopt_running:
@@ -105,11 +108,12 @@ def _mend_host(world: World, host: Host) -> None:
         world.start_daemon(host)
 
 
-def _ends_it(daemon: SimDaemon) -> bool:
+def _ends_it(daemon: SimDaemon, process: KafkaProcess) -> bool:
     """It ends a Kafka that hangs by itself: a start that is its own, or a stop under the permit."""
     record = daemon.supervisor.record
     stops = record.stop is not None and record.stop.intended
-    return not daemon.terminating and (stops or record.started_by_us)
+    known = record.process == process.identity
+    return known and not daemon.terminating and (stops or record.started_by_us)
 
 
 def _later(world: World, rng: random.Random, shortest: float, longest: float, act: Callable[[], None]) -> None:

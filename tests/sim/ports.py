@@ -43,14 +43,14 @@ class MemoryProcess:
 
     def start(self) -> ProcessId:
         daemon = self._daemon
-        daemon.point()
+        daemon.point("before the start")
         if daemon.host.cannot_execute:
             raise UnavailableError("kafka-server-start.sh: Permission denied")
         process = KafkaProcess(daemon.world.cluster, daemon.host, daemon.instance)
         daemon.world.cluster.emit(Started(daemon.host, process, daemon.instance))
         self._exit = None
         self._watch(process, child=True)
-        daemon.point()
+        daemon.point("after the start")
         return process.identity
 
     def adopt(self, identity: ProcessId) -> bool:
@@ -66,7 +66,7 @@ class MemoryProcess:
         daemon, process = self._daemon, self.watched
         if process is None or process.identity != identity or not process.alive:
             return False
-        daemon.point()
+        daemon.point("before a signal")
         if number == signals.SIGQUIT:  # a thread dump in Kafka's log
             daemon.host.log.write("Full thread dump")
             return True
@@ -75,7 +75,7 @@ class MemoryProcess:
             process.kill()
         else:
             process.sigterm()
-        daemon.point()
+        daemon.point("after a signal")
         return True
 
     def _watch(self, process: KafkaProcess, *, child: bool) -> None:
@@ -98,12 +98,12 @@ class MemoryState:
         return host.record
 
     def save(self, record: Record) -> None:
-        self._daemon.point()
+        self._daemon.point("before a save")
         if self._daemon.host.state_disk_full:
             self._daemon.host.state_was_full = True
             raise UnavailableError("state.json cannot be written: No space left on device")
         self._daemon.host.save(record)
-        self._daemon.point()
+        self._daemon.point("after a save")
 
 
 class MemoryFiles:
@@ -147,15 +147,15 @@ class MemoryFiles:
 
     def mark(self, paths: Sequence[str]) -> None:
         for path in paths:
-            self._daemon.point()
+            self._daemon.point("before a mark")
             volume = self._host.mounts[path]
             if volume.marker is None:
                 self._daemon.world.markers += 1
                 volume.marker = f"marker-{self._daemon.world.markers}"
-        self._daemon.point()
+        self._daemon.point("after the marks")
 
     def render(self) -> bool:
-        self._daemon.point()
+        self._daemon.point("before server.properties")
         changed = self._host.rendered != self._host.settings.revision
         self._host.rendered = self._host.settings.revision
         return changed

@@ -57,8 +57,9 @@ def forgotten(world: World, rng: random.Random, host: Host) -> None:
     process = world.kafka(host)
     if process is None or not world.cluster.is_registered(process) or not process.listens:
         return
-    if world.cluster.controller == process.node_id:
-        return  # nobody could ask it any more, and unknown means no: that takes people
+    deaf = any(each.deaf for other in world.hosts for each in other.processes)
+    if world.cluster.controller == process.node_id or deaf or len(world.hosts) < 2:
+        return  # nobody could be asked any more, and unknown means no: that takes people
     if host.record is None or host.record.stop is not None:
         return  # on its way back from a stop: it is waited for, and not stopped again, without people
     world.engine.say(host.name, f"the registration of Kafka {process.identity.pid} is removed")

@@ -50,6 +50,7 @@ class World:
         self.daemons: dict[Host, SimDaemon | None] = {}
         self.enabled: set[Host] = set()  # systemd starts their daemons again
         self.fates: Callable[[random.Random], str] = usual_fates
+        self.moment: Callable[[str, SimDaemon, bool], None] = lambda _moment, _daemon, _inside: None
         for node_id in range(1, shape.brokers + 1):
             self._add(node_id, shape)
         self._partitions(shape.brokers)

@@ -280,6 +280,14 @@ def test_a_start_without_progress_is_ended() -> None:
     assert (memory.stalled, memory.startup_timeout) == (PROCESS, 360.0)
 
 
+def test_a_start_that_hangs_is_ended_though_our_predecessor_told_it_to_stop() -> None:
+    """In KRaft a starting Kafka ignores SIGTERM: the stop would be waited for for ever."""
+    told = replace(STUCK, record=replace(STUCK.record, stop_intent=True))
+    _, decision = decide(POLICY, STILL, told)
+    assert decision.state is S.STOPPING
+    assert [a.force for a in acts(decision, EndStalled)] == [False]
+
+
 @pytest.mark.parametrize(
     ("memory", "changes"),
     [
