@@ -54,6 +54,12 @@ class Case:
         return self.ended.at if self.ended is not None else NEVER
 
     @property
+    def quiet_since(self) -> float:
+        """Since when no Kafka runs on our log dirs: neither ours, nor one that somebody else had started."""
+        alone = self.memory.alone_since
+        return self.ended_at if alone is None else max(self.ended_at, alone)
+
+    @property
     def accepts_empty(self) -> bool:
         """Once: for the first start of a daemon that was told so, never for a later one."""
         return self.policy.accept_empty and self.memory.process is None

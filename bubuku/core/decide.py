@@ -196,7 +196,9 @@ def _stalled(policy: Policy, memory: Memory, obs: Observation, state: BrokerStat
     Never a broker that registered, answered or was adopted while it ran (it may serve where we do not look, as with a
     wrong zookeeper.prefix), never one that recovers, and not while it is unknown whether it is registered.
     """
-    if state is not BrokerState.STARTING or memory.registered_once or memory.progress_at is None:
+    # our predecessor may have told it to stop, which a starting one ignores in KRaft
+    starting = state is BrokerState.STARTING or (state is BrokerState.STOPPING and not obs.terminate)
+    if not starting or memory.registered_once or memory.progress_at is None:
         return None
     if memory.answered_at is not None or obs.process.identity is None:
         return None
@@ -226,9 +228,8 @@ def _dead(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, Dec
         actions = (Remember(record),) if record != obs.record else ()
         obs = replace(obs, record=record)
     if ended is not None:
-        found = obs.foreign.value
-        another = found is not None and found.holds_log_dir and obs.foreign.begun >= ended.at
-        memory = replace(memory, cause=_cause(memory, obs, ended), another_ran=memory.another_ran or another)
+        memory = replace(memory, cause=_cause(memory, obs, ended))
+    memory = _others(memory, obs)
     if obs.leaving or obs.terminate:
         return memory, Decision(BrokerState.NOT_RUNNING, Reason.TERMINATING, "Kafka was stopped gracefully", actions)
     if record.stop is not None and record.stop.intended and record.stop.stay_down:
@@ -245,6 +246,18 @@ def _dead(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, Dec
     sentence = _start_sentence(obs)
     memory = replace(_before_any_start(memory), format_sent_at=None, marked_at=None)
     return memory, Decision(BrokerState.STARTING, cause, sentence, (*actions, StartBroker(cause, sentence)))
+
+
+def _others(memory: Memory, obs: Observation) -> Memory:
+    """Whether another Kafka ran on our log dirs since ours ended, and since when it is gone."""
+    ended, found = obs.process.exit, obs.foreign.value
+    if not obs.foreign.known or (ended is not None and obs.foreign.begun < ended.at):
+        return memory
+    if found is not None and found.holds_log_dir:
+        return replace(memory, another_ran=True, alone_since=None)
+    if memory.another_ran and memory.alone_since is None:
+        return replace(memory, alone_since=obs.foreign.begun)
+    return memory
 
 
 def _account(memory: Memory, obs: Observation, ended: Exit) -> tuple[Memory, Record]:
@@ -264,6 +277,7 @@ def _account(memory: Memory, obs: Observation, ended: Exit) -> tuple[Memory, Rec
         _before_any_start(memory),
         ended=ended.identity,
         another_ran=False,
+        alone_since=None,
         failures=failures,
         next_start_at=ended.at + back_off_seconds(failures, served),
     )

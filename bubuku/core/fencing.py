@@ -113,7 +113,7 @@ def old_registration(case: Case) -> tuple[Memory, Stop | None]:
     memory, obs = case.memory, case.obs
     if not case.zookeeper or case.node_id is None:
         return memory, None
-    after = max(case.ended_at, memory.fence_sent_at if memory.fence_sent_at is not None else case.ended_at)
+    after = max(case.quiet_since, memory.fence_sent_at if memory.fence_sent_at is not None else case.quiet_since)
     view = obs.registration.value
     if view is None or obs.registration.begun <= after or view.asked_for != case.node_id:
         memory = replace(memory, session_since=None)  # sessions do not end while ZooKeeper is away

@@ -60,7 +60,7 @@ def looked_lately(case: Case) -> tuple[Memory, Stop | None]:
     """What the start rests on is of after the end, and not old: a disk may vanish while a start is waited for."""
     obs = case.obs
     fresh = min(obs.log_dirs.begun + READING_AGE_SECONDS, obs.foreign.begun + PROCESSES_AGE_SECONDS)
-    if min(obs.log_dirs.begun, obs.foreign.begun, obs.log.begun) < case.ended_at or fresh < obs.now:
+    if min(obs.log_dirs.begun, obs.foreign.begun, obs.log.begun) < case.quiet_since or fresh < obs.now:
         sentence = "looking at the log dirs and the other processes again"
         oldest = obs.now - obs.log_dirs.begun
         if oldest > 2 * READING_AGE_SECONDS:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bubuku.core.memory import Memory
-from bubuku.core.model import BrokerState, Registration, Role
+from bubuku.core.model import BrokerState, Mode, Registration, Role
 from bubuku.core.observation import Observation, Policy
 from bubuku.core.reasons import Reason
 
@@ -203,10 +203,12 @@ def remember(policy: Policy, memory: Memory, obs: Observation, f: Facts, state: 
     log = obs.log.value
     progress = (log.lines_seen if log is not None else 0, obs.process.activity >> 20)
     serving = state is S.SERVING
+    # KRaft may list the predecessor for a while: a start that hangs meanwhile has registered nothing
+    known_as_own = f.answers or policy.mode is Mode.ZOOKEEPER
     return replace(
         memory,
         served_since=memory.served_since if memory.served_since is not None or not serving else obs.now,
-        registered_once=memory.registered_once or f.registered,
+        registered_once=memory.registered_once or (f.registered and known_as_own),
         answered_at=obs.now if f.answers else memory.answered_at,
         progress=progress,
         progress_at=obs.now if progress != memory.progress or f.suspended else memory.progress_at,

@@ -39,7 +39,8 @@ class Memory:
     failures: int = 0  # as `Record.failures`, also where the state file cannot be written
     next_start_at: float = 0.0
     cause: Reason = Reason.FIRST_START
-    another_ran: bool = False  # another Kafka was seen on our log dirs since: its end is not the one that we know of
+    another_ran: bool = False  # another Kafka was seen on our log dirs since: its end is not the one that we know of…
+    alone_since: float | None = None  # …and when the look was begun that showed it gone
     fence_sent_at: float | None = None
     fence_tries: int = 0
     fence_unknown_at: float | None = None  # since when it is not known what became of one
@@ -62,7 +63,8 @@ class Memory:
     noted: str | None = None  # the token of the stop that this very daemon wrote down
     signalled_at: float | None = None
     unlisted_since: float | None = None  # since when it lives without being listed by the cluster
-    repairs: tuple[float, ...] = ()  # when it was restarted because of that
+    repairs: tuple[float, ...] = ()  # when it was restarted because of that…
+    repaired: ProcessId | None = None  # …and who was, the last time
     back_since: float | None = None  # since when it is in all ISRs that it was in
     change_written: tuple[str, int] | None = None  # (uuid, version) of the last change document that we sent…
     change_written_at: float = 0.0

@@ -32,7 +32,7 @@ def want(policy: Policy, memory: Memory, obs: Observation) -> Want | None:
     if obs.now - since <= SESSIONS * policy.session_timeout or obs.registration.begun < obs.now - LOOKED_SECONDS:
         return None
     token = f"{obs.record.instance}:repair:{process.pid}:{process.start_ticks}"
-    begun = obs.record.stop is not None and obs.record.stop.token == token
+    begun = memory.repaired == process or (obs.record.stop is not None and obs.record.stop.token == token)
     if not begun and len(lately(memory, obs.now)) >= BUDGET:
         return None
     return Want(token, None, Reason.NOT_REGISTERED, stay_down=False, accept_unavailable=False)

@@ -192,8 +192,10 @@ class Position:
                 memory, acts = replace(memory, noted=want.token), (Remember(replace(record, stop=noted)),)
                 if want.why is not Reason.NOT_REGISTERED or obs.process.identity is None:
                     return memory, acts
-                repairs = (*self_repair.lately(memory, obs.now), obs.now)
-                return replace(memory, repairs=repairs), (*acts, DumpThreads(obs.process.identity))
+                if memory.repaired != obs.process.identity:  # a note that cannot be written is tried again, for nothing
+                    repairs = (*self_repair.lately(memory, obs.now), obs.now)
+                    memory = replace(memory, repairs=repairs, repaired=obs.process.identity)
+                return memory, (*acts, DumpThreads(obs.process.identity))
             case Move.ADOPT if found is not None:
                 entry = found.entries[self.node_id]
                 alive = obs.process.identity

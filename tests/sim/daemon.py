@@ -43,12 +43,16 @@ class SimDaemon:
         self.world, self.host, self.engine = world, host, world.engine
         self.alive = True
         self.terminating = False
+        self.frozen_until: float | None = None
+        self.when_thawed: list[Callable[[], None]] = []
+        self.tick_began = 0.0
+        self._in_cycle = False
         self.crash_in: int | None = None  # writes until it is killed
         self.state = MemoryState(self)
         self.instance = self.state.load().instance
         self.process = MemoryProcess(self)
         self.files = MemoryFiles(self)
-        self.coordination = MemoryCoordination(world.zookeeper)
+        self.coordination = MemoryCoordination(world.zookeeper, cut=lambda: host.cut)
         self.registrations = MemoryRegistrations(world.cluster, host, self.node_id)
         self.kafka = MemoryKafka(world.cluster, host)
         self.slow = MemorySlow(self)
@@ -131,12 +135,14 @@ class SimDaemon:
 
     # its end
 
-    def point(self) -> None:
-        """A write: here it may be killed."""
-        if self.crash_in is None:
-            return
-        self.crash_in -= 1
-        if self.crash_in < 0:
+    def point(self, moment: str) -> None:
+        """A write, or an act: here it may be killed, frozen, or cut off."""
+        if self.crash_in is not None:
+            self.crash_in -= 1
+            if self.crash_in < 0:
+                raise DaemonKilled
+        self.world.moment(moment, self, True)
+        if not self.alive:
             raise DaemonKilled
 
     def die(self) -> None:
@@ -145,6 +151,33 @@ class SimDaemon:
             self.alive = False
             self.coordination.die()
             self.world.daemon_died(self)
+
+    @property
+    def frozen(self) -> bool:
+        return self.frozen_until is not None
+
+    def freeze(self, seconds: float) -> None:
+        """It does nothing for so long, and notices nothing. Its session is not kept alive; what it sent goes on."""
+        if not self.alive or self.frozen:
+            return
+        self.engine.say(self.host.name, f"the daemon is frozen for {seconds:.1f} s")
+        self.frozen_until = self.engine.now() + seconds
+        if self.coordination.session is not None:
+            self.world.zookeeper.sessions.lose(self.coordination.session)
+        self.engine.at(self.frozen_until, self._thaw)
+
+    def _thaw(self) -> None:
+        self.frozen_until = None
+        if not self.alive:
+            return
+        self.engine.say(self.host.name, "the daemon goes on")
+        session = self.coordination.session
+        if session is not None and not self.host.cut:
+            self.world.zookeeper.sessions.resume(session)
+        late, self.when_thawed = self.when_thawed, []
+        for act in late:
+            act()
+        self.wake()
 
     def terminate(self) -> None:
         """SIGTERM with graceful_terminate: it takes Kafka with it."""
@@ -166,17 +199,24 @@ class SimDaemon:
         def turn() -> None:
             if self.alive and self._next == when:
                 self._next = None
-                self._tick()
+                if not self.frozen and not self._in_cycle:
+                    self._tick()
 
         return turn
 
     def _tick(self) -> None:
+        self.tick_began = self.engine.now()
         self.wake_at(self.engine.now() + TICK)
+        self._in_cycle = True  # it may be frozen in the middle, and the world goes on
         try:
             published = self.supervisor.tick(terminate=self.terminating)
         except DaemonKilled:
             self.die()
             return
+        finally:
+            self._in_cycle = False
+        if self._next is None:
+            self.wake()
         self.world.covered.cycle(self._state, published)
         self._state = published.decision.state
         self._tell(published)

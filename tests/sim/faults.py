@@ -8,7 +8,11 @@ from dataclasses import replace
 from functools import partial
 
 from bubuku.core.model import BrokerState, Mode
+from tests.sim.daemon import SimDaemon
+from tests.sim.exact import Moments
 from tests.sim.host import Host, Volume
+from tests.sim.kafka_process import KafkaProcess
+from tests.sim.rare_faults import RARE
 from tests.sim.readings import PACES
 from tests.sim.world import World
 
@@ -36,6 +40,7 @@ class Faults:
             return draw.choice(("not sent", "late", "late", "reply lost"))
 
         world.fates = fates
+        self._moments = Moments(world, random.Random(rng.random()), seconds)
         world.engine.after(rng.uniform(0.0, 15.0), self._next)
 
     def _next(self) -> None:
@@ -53,7 +58,7 @@ class Faults:
 
     def mend(self) -> None:
         """From here on nothing goes wrong any more."""
-        self.on = False
+        self.on = self._moments.on = False
         world = self._world
         world.engine.say("operator", "mends everything")
         world.zookeeper.restore()
@@ -75,7 +80,12 @@ def _mend_host(world: World, host: Host) -> None:
             process.kill()
         return
     host.slow.clear()
-    host.disk_full = host.state_disk_full = host.port_taken = False
+    host.port_taken = host.port_held = False
+    host.disk_full = host.state_disk_full = host.dirs_broken = host.cannot_execute = False
+    host.start_hangs = host.stop_hangs = host.systemd_restarts_foreign = False
+    world.reconnect(host)
+    host.correct()
+    settings = host.settings
     if settings.template_broken or settings.refused_by_kafka:
         host.settings = replace(settings, template_broken=False, refused_by_kafka=False, revision=settings.revision + 1)
     if host.mounts != host.fstab:
@@ -83,16 +93,27 @@ def _mend_host(world: World, host: Host) -> None:
             process.kill()
         host.mounts = dict(host.fstab)
     world.host_up(host)
+    daemon = world.daemons[host]
     for process in list(host.processes):
         process.resume()
+        if process.hangs and (daemon is None or not _ends_it(daemon, process)):
+            world.engine.say(host.name, "the operator ends the Kafka that hangs")
+            process.kill()
         if process.instance is None and not settings.adopt_running:
             world.engine.say(host.name, "the operator stops the Kafka that bubuku did not start")
             process.kill()
-    daemon = world.daemons[host]
     if daemon is not None:
         daemon.crash_in = None
     if daemon is None:
         world.start_daemon(host)
+
+
+def _ends_it(daemon: SimDaemon, process: KafkaProcess) -> bool:
+    """It ends a Kafka that hangs by itself: a start that is its own, or a stop under the permit."""
+    record = daemon.supervisor.record
+    stops = record.stop is not None and record.stop.intended
+    known = record.process == process.identity
+    return known and not daemon.terminating and (stops or record.started_by_us)
 
 
 def _later(world: World, rng: random.Random, shortest: float, longest: float, act: Callable[[], None]) -> None:
@@ -175,7 +196,7 @@ def dirs_come_up_empty(world: World, rng: random.Random, host: Host) -> None:
     world.host_down(host)
     path = rng.choice(sorted(host.mounts))
     host.mounts = {**host.mounts, path: Volume(f"{host.mounts[path].name}-mount-point")}
-    id_known = host.settings.node_id is not None or len(host.mounts) > 1
+    id_known = host.settings.node_id == host.node_id or (host.settings.node_id is None and len(host.mounts) > 1)
     if rng.random() < 0.3 and id_known and here <= published and not world.zookeeper.wiped:
         host.record = None  # the state file was on that host's root disk, and is gone too
     _later(world, rng, 1.0, 10.0, lambda: world.host_up(host))
@@ -291,4 +312,4 @@ FAULTS: dict[str, Callable[[World, random.Random, Host], None]] = {
         state_disk_full,
         terminate,
     )
-}
+} | RARE

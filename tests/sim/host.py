@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.sim.kafka_process import KafkaProcess
 
 DISK_BYTES = 100 << 30
+WRONG_IDS = 50  # a configured node id above these is a mistake
 
 
 @dataclass(eq=False)
@@ -72,6 +73,8 @@ class Host:
     settings: Settings
     mounts: dict[str, Volume]
     fstab: dict[str, Volume]
+    cluster_id: str = "cluster-a"
+    cluster_configured: bool = False
     number: int = 1
     boot: int = 1
     up: bool = True
@@ -79,6 +82,13 @@ class Host:
     state_disk_full: bool = False
     state_was_full: bool = False  # since then the state file may lag behind
     port_taken: bool = False
+    port_held: bool = False  # …by a process that is seen
+    cannot_execute: bool = False
+    dirs_broken: bool = False
+    start_hangs: bool = False  # the next Kafka makes no progress
+    stop_hangs: bool = False  # the next one that is stopped on purpose never ends
+    cut: bool = False  # it has no network
+    cut_at: float | None = None  # the last time
     record: Record | None = None  # the state file
     rendered: int = 0
     log: KafkaLog = field(default_factory=KafkaLog)
@@ -100,7 +110,27 @@ class Host:
         self.pids += 1
         return ProcessId(self.pids, int(now * 100), self.boot_id)
 
+    @property
+    def troubled(self) -> bool:
+        """Something is wrong with it that hinders a start."""
+        settings = self.settings
+        wrong = settings.template_broken or settings.refused_by_kafka or (settings.node_id or 0) > WRONG_IDS
+        wrong = wrong or settings.cluster_id not in (None, self.cluster_id) or self.mounts != self.fstab
+        full = self.disk_full or self.state_disk_full or self.dirs_broken
+        return wrong or full or self.port_taken or self.port_held or self.cannot_execute or self.cut or bool(self.slow)
+
+    def correct(self) -> None:
+        """The configured ids are right again."""
+        settings = self.settings
+        node_id = None if settings.node_id is None else self.node_id
+        cluster_id = None if settings.cluster_id is None or not self.cluster_configured else self.cluster_id
+        if (node_id, cluster_id) != (settings.node_id, settings.cluster_id):
+            revision = settings.revision + 1
+            self.settings = replace(settings, node_id=node_id, cluster_id=cluster_id, revision=revision)
+
     def log_dirs(self) -> tuple[LogDir, ...]:
+        if self.dirs_broken:
+            return tuple(LogDir(path, None, False, usable=False, error="Input/output error") for path in self.mounts)
         free = 1 << 20 if self.disk_full else DISK_BYTES // 2
         return tuple(
             LogDir(

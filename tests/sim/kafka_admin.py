@@ -20,13 +20,13 @@ class MemoryKafka:
         self._cluster, self._host = cluster, host
 
     def cluster(self, exclude: int | None, deadline_seconds: float) -> Cluster:
-        found = self._cluster.metadata(exclude)
+        found = None if self._host.cut else self._cluster.metadata(exclude)
         if found is None:
             raise UnavailableError("no broker answers")
         return found
 
     def answers(self, deadline_seconds: float) -> bool:
-        return any(p.answers and p.holds_lock_since is not None for p in self._host.processes)
+        return any(p.listens and p.holds_lock_since is not None for p in self._host.processes)
 
     def evidence(
         self, stopping: frozenset[int], permitted: frozenset[int], cluster_id: str | None, deadline_seconds: float
@@ -35,7 +35,7 @@ class MemoryKafka:
         cluster = self._cluster
         registered = frozenset(cluster.entries)
         answered = frozenset(n for n, entry in cluster.entries.items() if entry.process.answers)
-        if not answered:
+        if not answered or self._host.cut:
             raise UnavailableError("no Kafka broker answers in time")
         others, told = registered - stopping, answered - stopping
         missing = []
@@ -60,7 +60,7 @@ class MemoryKafka:
         )
 
     def elect_preferred(self, partitions: Sequence[tuple[str, int]], deadline_seconds: float) -> None:
-        if self._cluster.metadata(None) is None or not self._controller_answers():
+        if self._host.cut or self._cluster.metadata(None) is None or not self._controller_answers():
             raise UnavailableError("the controller does not answer")
         self._cluster.elect_preferred({name for name, _ in partitions})
 

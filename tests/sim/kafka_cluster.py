@@ -57,6 +57,7 @@ class KafkaCluster:
     min_isr: int = 1
     elects_controller: bool = True  # False: a test says who is the controller
     removed: dict[int, float] = field(default_factory=dict)  # broker → when its registration went, for the checkers
+    added: dict[int, float] = field(default_factory=dict)  # …and when it came
     _due: bool = False
 
     def __post_init__(self) -> None:
@@ -99,6 +100,7 @@ class KafkaCluster:
             registration = Registration(process.node_id, (process.host.endpoint,), czxid, session.number, content)
         entry = Entry(registration, session, process)
         self.entries[process.node_id] = entry
+        self.added[process.node_id] = self.engine.now()
         if self.mode is Mode.ZOOKEEPER and self.controller is None and self.elects_controller:
             self.controller, self.controller_session = process.node_id, session
         self.changed()
@@ -135,7 +137,7 @@ class KafkaCluster:
 
         def elect() -> None:
             if self.controller is None and self.sessions.up and self.elects_controller:
-                alive = [e for e in self.entries.values() if e.process.alive and not e.process.suspended]
+                alive = [e for e in self.entries.values() if e.process.alive and e.session.lost_at is None]
                 if alive:
                     self.controller, self.controller_session = alive[0].registration.node_id, alive[0].session
                     self.changed()

@@ -50,6 +50,8 @@ class KafkaProcess:
         self.registered_once = False
         self.served_once = False
         self.deaf = False  # its registration was removed under it: it never registers again
+        self.hangs = host.start_hangs and instance is not None
+        host.start_hangs = host.start_hangs and instance is None
         self.exit_code: int | None = None
         self.exit_signal: int | None = None
         self.ended_at: float | None = None
@@ -67,6 +69,12 @@ class KafkaProcess:
 
     @property
     def answers(self) -> bool:
+        """To others."""
+        return self.listens and not self.host.cut
+
+    @property
+    def listens(self) -> bool:
+        """To its own host."""
         return self.phase is Phase.SERVING and not self.suspended
 
     @property
@@ -98,7 +106,7 @@ class KafkaProcess:
         late, self._late = self._late, []
         for act in late:
             self._then(0.01, act)
-        if self.session is not None and not self.session.expired:
+        if self.session is not None and not self.session.expired and not self.host.cut:
             self.cluster.sessions.resume(self.session)
 
     def sigterm(self) -> None:
@@ -112,7 +120,8 @@ class KafkaProcess:
             self._late.append(self.sigterm)
             return
         self.phase, self.stopping_at = Phase.STOPPING, self.engine.now()
-        self.cluster.leave(self)
+        if not self.host.cut:
+            self.cluster.leave(self)
         self._then(self.engine.rng.uniform(0.5, 2.0), self._stopped)
 
     # its own life
@@ -150,9 +159,13 @@ class KafkaProcess:
             self._fail("Invalid value for configuration", Reason.BAD_CONFIGURATION)
         elif host.disk_full:
             self._fail("No space left on device", Reason.DISK_FULL)
+        elif host.dirs_broken:
+            self._fail("all log dirs have failed", Reason.LOG_DIRS_FAILED)
         elif host.port_taken:
             self._fail("Address already in use", Reason.PORT_TAKEN)
-        elif not cluster.sessions.up:
+        elif self.hangs:
+            self._then(10.0, self._check)
+        elif not cluster.sessions.up or host.cut:
             if self.engine.now() - self.started_at > 18.0:
                 self._fail("Timed out waiting for connection")
             else:
@@ -193,7 +206,7 @@ class KafkaProcess:
 
     def _register(self) -> None:
         self.phase = Phase.REGISTERING
-        if not self.cluster.sessions.up:
+        if not self.cluster.sessions.up or self.host.cut:
             self._then(1.0, self._register)
             return
         if not self.cluster.register(self):
@@ -220,17 +233,20 @@ class KafkaProcess:
     def _again(self) -> None:
         if self.phase is Phase.STOPPING or self.deaf or self.cluster.is_registered(self):
             return
-        if not self.cluster.sessions.up or not self.cluster.register(self):
+        if not self.cluster.sessions.up or self.host.cut or not self.cluster.register(self):
             self._then(1.0, self._again)
 
     def _stopped(self) -> None:
-        if not self.cluster.sessions.up and self.cluster.mode is Mode.ZOOKEEPER:
+        if self.hangs:
+            return
+        if (not self.cluster.sessions.up or self.host.cut) and self.cluster.mode is Mode.ZOOKEEPER:
             self._then(1.0, self._stopped)  # a stopping broker hangs while its ZooKeeper is gone
             return
         for volume in self.volumes:
             volume.clean = True
         self.ended_clean = True
-        self.cluster.unregister_own(self)
+        if not self.host.cut:
+            self.cluster.unregister_own(self)
         self._end(code=143, cause="stopped cleanly")
 
     def _end(self, *, cause: str, code: int | None = None, signal: int | None = None) -> None:

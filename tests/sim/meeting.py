@@ -26,12 +26,18 @@ DAEMON_SESSION_SECONDS = 10.0
 class MemoryCoordination:
     """Implements `ports.Coordination`."""
 
-    def __init__(self, zookeeper: ZooKeeper, session_seconds: float = DAEMON_SESSION_SECONDS) -> None:
+    def __init__(
+        self,
+        zookeeper: ZooKeeper,
+        session_seconds: float = DAEMON_SESSION_SECONDS,
+        cut: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._zookeeper = zookeeper
         self._session_seconds = session_seconds
         self._session: Session | None = None
         self._last = CoordinationView(connected=False)
         self._started = False
+        self._cut = cut
         self.permits = MemoryPermits(zookeeper, self._connected)
         self.changes = MemoryChanges(zookeeper, self._connected)
 
@@ -44,7 +50,7 @@ class MemoryCoordination:
 
     def close(self) -> None:
         """Closed in good order: the member goes at once."""
-        if self._session is not None and self._zookeeper.up:
+        if self._session is not None and self._zookeeper.up and not self._cut():
             self._zookeeper.sessions.end(self._session)
         elif self._session is not None:
             self._zookeeper.sessions.lose(self._session)
@@ -57,7 +63,7 @@ class MemoryCoordination:
         self._started, self._session = False, None
 
     def _connected(self) -> Session | None:
-        if not self._started or not self._zookeeper.up:
+        if not self._started or not self._zookeeper.up or self._cut():
             return None
         if self._session is None or self._session.expired:
             session = self._zookeeper.sessions.open(self._session_seconds, lambda: self._gone(session))
@@ -153,6 +159,8 @@ class MemoryRegistrations:
 
     def view(self, deadline_seconds: float) -> RegistrationView:
         cluster, node_id = self._cluster, self._node_id()
+        if self._host.cut:
+            raise UnavailableError("nobody answers")
         if cluster.mode is Mode.ZOOKEEPER:
             if not cluster.zookeeper.up:
                 raise UnavailableError("ZooKeeper does not answer")
@@ -167,7 +175,7 @@ class MemoryRegistrations:
         now = self._cluster.engine.now()
         if self._cluster.mode is Mode.ZOOKEEPER:
             self._raised.pop(node_id, None)
-            if not self._cluster.zookeeper.up:
+            if not self._cluster.zookeeper.up or self._host.cut:
                 return Outcome(Result.UNKNOWN, now, now, "ZooKeeper does not answer")
             fences = self._cluster.zookeeper.root.fences
             self._raised[node_id] = fences[node_id] = fences.get(node_id, 0) + 1
@@ -181,7 +189,7 @@ class MemoryRegistrations:
         """First half: look at what stands. Then either the outcome, or the request as it goes on the wire."""
         cluster, now = self._cluster, self._cluster.engine.now()
         zookeeper = cluster.mode is Mode.ZOOKEEPER
-        if not cluster.sessions.up or (not zookeeper and cluster.metadata(expected.node_id) is None):
+        if self._host.cut or not cluster.sessions.up or (not zookeeper and cluster.metadata(expected.node_id) is None):
             return Outcome(Result.FAILED, now, now, "not sent: nobody answers")
         if zookeeper and None in (expected.czxid, expected.owner, expected.content):
             return Outcome(Result.REFUSED, now, now, "the expected registration has nothing to compare")

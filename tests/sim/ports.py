@@ -43,12 +43,14 @@ class MemoryProcess:
 
     def start(self) -> ProcessId:
         daemon = self._daemon
-        daemon.point()
+        daemon.point("before the start")
+        if daemon.host.cannot_execute:
+            raise UnavailableError("kafka-server-start.sh: Permission denied")
         process = KafkaProcess(daemon.world.cluster, daemon.host, daemon.instance)
         daemon.world.cluster.emit(Started(daemon.host, process, daemon.instance))
         self._exit = None
         self._watch(process, child=True)
-        daemon.point()
+        daemon.point("after the start")
         return process.identity
 
     def adopt(self, identity: ProcessId) -> bool:
@@ -64,13 +66,16 @@ class MemoryProcess:
         daemon, process = self._daemon, self.watched
         if process is None or process.identity != identity or not process.alive:
             return False
-        daemon.point()
+        daemon.point("before a signal")
+        if number == signals.SIGQUIT:  # a thread dump in Kafka's log
+            daemon.host.log.write("Full thread dump")
+            return True
         daemon.world.cluster.emit(Signalled(daemon.host, process, number, daemon.terminating))
         if number == signals.SIGKILL:
             process.kill()
         else:
             process.sigterm()
-        daemon.point()
+        daemon.point("after a signal")
         return True
 
     def _watch(self, process: KafkaProcess, *, child: bool) -> None:
@@ -93,12 +98,12 @@ class MemoryState:
         return host.record
 
     def save(self, record: Record) -> None:
-        self._daemon.point()
+        self._daemon.point("before a save")
         if self._daemon.host.state_disk_full:
             self._daemon.host.state_was_full = True
             raise UnavailableError("state.json cannot be written: No space left on device")
         self._daemon.host.save(record)
-        self._daemon.point()
+        self._daemon.point("after a save")
 
 
 class MemoryFiles:
@@ -136,22 +141,25 @@ class MemoryFiles:
             return ForeignProcess(
                 process.identity, "holds the lock of /data/1", True, process.holds_lock_since is not None, mine, unit
             )
+        if host.port_held:
+            other = ProcessId(7, 7, host.boot_id)
+            return ForeignProcess(other, "listens on port 9092", is_kafka=False, holds_log_dir=False)
         return None
 
     def mark(self, paths: Sequence[str]) -> None:
         for path in paths:
-            self._daemon.point()
+            self._daemon.point("before a mark")
             volume = self._host.mounts[path]
             if volume.marker is None:
                 self._daemon.world.markers += 1
                 volume.marker = f"marker-{self._daemon.world.markers}"
-        self._daemon.point()
+        self._daemon.point("after the marks")
 
     def use_addresses(self, addresses: tuple[str, ...]) -> None:
         self.addresses = addresses
 
     def render(self) -> bool:
-        self._daemon.point()
+        self._daemon.point("before server.properties")
         changed = self._host.rendered != self._host.settings.revision
         self._host.rendered = self._host.settings.revision
         return changed
@@ -162,6 +170,9 @@ class MemoryFiles:
         return self._host.digest()
 
     def format(self, paths: Sequence[str], cluster_id: str, deadline_seconds: float) -> Outcome:
+        if self._host.disk_full:
+            now = self._daemon.engine.now()
+            return Outcome(Result.FAILED, now, now, "No space left on device")
         for path in paths:
             volume = self._host.mounts[path]
             assert not volume.holds_data, f"a format of {path}, which holds data"

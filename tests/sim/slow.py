@@ -62,7 +62,7 @@ class MemorySlow:
         running = self._outcomes.get(kind)
         if running is not None and running.result is Result.RUNNING:
             return False
-        self._daemon.point()
+        self._daemon.point(f"before {kind.__name__}")
         if isinstance(action, Fence):
             self._daemon.world.cluster.emit(FenceAsked(self._daemon.host))
         if isinstance(action, TakePermit) and self._daemon.terminating:
@@ -76,7 +76,7 @@ class MemorySlow:
             self._after(self._latency(), lambda: self._judge(action, now))
         else:
             self._after(self._latency(), lambda: self._send(action, now))
-        self._daemon.point()
+        self._daemon.point(f"after {kind.__name__}")
         return True
 
     def _latency(self) -> float:
@@ -87,7 +87,9 @@ class MemorySlow:
         daemon = self._daemon
 
         def go() -> None:
-            if daemon.alive:
+            if daemon.alive and daemon.frozen:
+                daemon.when_thawed.append(go)
+            elif daemon.alive:
                 act()
 
         daemon.engine.after(seconds, go)
@@ -152,6 +154,7 @@ class MemorySlow:
                 self._after(DEADLINE, lambda: self._unknown(type(action), begun))
                 return
             outcome = request()
+            self._daemon.world.moment(f"{type(action).__name__} executed", self._daemon, False)
             if outcome is None:  # another version stands by now
                 self._after(self._latency(), lambda: self._send(action, begun))
             else:
@@ -215,7 +218,9 @@ class MemorySlow:
         daemon = self._daemon
         daemon.engine.say(host.name, f"SIGTERM to Kafka {process.identity.pid}")
         cluster.emit(Signalled(host, process, signals.SIGTERM, False, permitted=True))
+        process.hangs, host.stop_hangs = host.stop_hangs, False
         process.sigterm()
+        daemon.world.moment("SIGTERM sent", daemon, False)
         return Outcome(Result.DONE, begun, data={"process": action.identity})
 
     def _executed_late(self, action: Action, request: Request) -> Callable[[], None]:
@@ -233,11 +238,14 @@ class MemorySlow:
                 return
             daemon.engine.say(daemon.host.name, f"a late {type(action).__name__} is executed")
             request()
+            daemon.world.moment(f"late {type(action).__name__} executed", daemon, False)
 
         return execute
 
     def _server_up(self, action: Action) -> bool:
         world = self._daemon.world
+        if self._daemon.host.cut:
+            return False
         return world.cluster.sessions.up if isinstance(action, Fence | ElectPreferred) else world.zookeeper.up
 
     def _unknown(self, kind: type, begun: float) -> None:

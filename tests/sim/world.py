@@ -50,6 +50,7 @@ class World:
         self.daemons: dict[Host, SimDaemon | None] = {}
         self.enabled: set[Host] = set()  # systemd starts their daemons again
         self.fates: Callable[[random.Random], str] = usual_fates
+        self.moment: Callable[[str, SimDaemon, bool], None] = lambda _moment, _daemon, _inside: None
         for node_id in range(1, shape.brokers + 1):
             self._add(node_id, shape)
         self._partitions(shape.brokers)
@@ -67,6 +68,7 @@ class World:
             instant_failover=shape.instant_failover,
         )
         host = Host(f"host-{node_id}", node_id, settings, dict(mounts), dict(mounts), number=node_id)
+        host.cluster_id, host.cluster_configured = self.cluster.cluster_id, kraft
         self.hosts.append(host)
         self.daemons[host] = None
         return host
@@ -141,6 +143,31 @@ class World:
         host.boot += 1
         if host in self.enabled:
             self.engine.after(1.0, lambda: self._restart(host))
+
+    def cut_off(self, host: Host) -> None:
+        """Nobody reaches it, and it reaches nobody."""
+        if host.cut or not host.up:
+            return
+        self.engine.say(host.name, "the host is cut off")
+        host.cut, host.cut_at = True, self.engine.now()
+        daemon = self.daemons[host]
+        if daemon is not None and daemon.coordination.session is not None:
+            self.zookeeper.sessions.lose(daemon.coordination.session)
+        for process in host.processes:
+            if process.session is not None:
+                self.cluster.sessions.lose(process.session)
+
+    def reconnect(self, host: Host) -> None:
+        if not host.cut:
+            return
+        self.engine.say(host.name, "the host has its network again")
+        host.cut = False
+        daemon = self.daemons[host]
+        if daemon is not None and not daemon.frozen and daemon.coordination.session is not None:
+            self.zookeeper.sessions.resume(daemon.coordination.session)
+        for process in host.processes:
+            if process.session is not None and not process.suspended:
+                self.cluster.sessions.resume(process.session)
 
     def add_twin(self, host: Host) -> Host:
         """Another host, configured by mistake with the node id of `host`, its disks empty."""

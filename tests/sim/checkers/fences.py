@@ -26,8 +26,9 @@ def fences(world: World) -> None:
 
     def _long_there(process: KafkaProcess) -> bool:
         """Started by hand, and so long ago that our look at the host must have shown it."""
-        held = process.holds_lock_since
-        return held is not None and world.engine.now() - held > LOOK_SECONDS
+        held, daemon = process.holds_lock_since, world.daemons[process.host]
+        looked = daemon.tick_began if daemon is not None else world.engine.now()  # it may have been frozen since
+        return held is not None and looked - held > LOOK_SECONDS
 
     def done(event: Fenced) -> None:
         process = event.process

@@ -27,7 +27,8 @@ def min_isr(world: World) -> None:
             return True
         frozen = process.suspended_at if process is not None and process.suspended else None
         stopping = process.stopping_at if process is not None else None
-        lately = (gone.get(node_id), cluster.removed.get(node_id), frozen, stopping)
+        cut = process.host.cut_at if process is not None and process.host.cut else None
+        lately = (gone.get(node_id), cluster.removed.get(node_id), frozen, stopping, cut)
         return any(at is not None and now - at <= VERDICT_SECONDS for at in lately)
 
     def left(part: Part, stopping: set[int], now: float) -> list[int]:
@@ -43,9 +44,10 @@ def min_isr(world: World) -> None:
         if not isinstance(event, Signalled) or not event.permitted:
             return
         node_id, record = event.process.node_id, event.host.record
-        unlisted = cluster.removed.get(node_id)
-        if not cluster.is_registered(event.process) or (unlisted is not None and now - unlisted <= VERDICT_SECONDS):
-            return  # to the cluster it is gone already
+        listed = (cluster.removed.get(node_id), cluster.added.get(node_id))
+        lately = any(at is not None and now - at <= VERDICT_SECONDS for at in listed)
+        if lately or not cluster.is_registered(event.process):
+            return  # to the cluster it is gone already, or was when the guard looked
         entries = world.zookeeper.true_permit().entries
         ours = entries.get(node_id)
         ours_at = len(order) if ours is None else order.get(ours.token, len(order))

@@ -32,9 +32,7 @@ def started_again(world: World) -> None:
         daemon = world.daemons[host]
         if stop is None or stop.stay_down or daemon is None or daemon.terminating:
             return True  # a stop that was for good, or what it was is not known any more
-        broken = host.settings.template_broken or host.settings.refused_by_kafka or host.mounts != host.fstab
-        full = host.disk_full or host.state_disk_full or host.port_taken
-        return not host.up or broken or full or bool(host.slow) or not world.zookeeper.up or world.zookeeper.wiped
+        return host.troubled or daemon.frozen or not host.up or not world.zookeeper.up or world.zookeeper.wiped
 
     def look() -> None:
         now = world.engine.now()

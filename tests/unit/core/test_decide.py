@@ -165,8 +165,10 @@ def test_what_ran_on_the_log_dirs_since_is_remembered_until_the_next_end() -> No
     """A fence is about the process that is on record, and that one was not the last."""
     memory, _ = decide(POLICY, watching(), after_end(foreign=read(foreign())))
     assert memory.another_ran
-    memory, decision = decide(POLICY, memory, after_end())
+    assert memory.alone_since is None
+    memory, decision = decide(POLICY, memory, after_end(foreign=read(None, NOW - 0.5)))
     assert memory.another_ran
+    assert memory.alone_since == NOW - 0.5
     assert not acts(decision, Fence)
     memory, _ = decide(POLICY, memory, after_end(ended(identity=OTHER), record=ran(process=OTHER)))
     assert not memory.another_ran
@@ -276,6 +278,14 @@ def test_a_start_without_progress_is_ended() -> None:
     assert [a.force for a in acts(decision, EndStalled)] == [False]
     assert "no progress for 300 s" in decision.sentence
     assert (memory.stalled, memory.startup_timeout) == (PROCESS, 360.0)
+
+
+def test_a_start_that_hangs_is_ended_though_our_predecessor_told_it_to_stop() -> None:
+    """In KRaft a starting Kafka ignores SIGTERM: the stop would be waited for for ever."""
+    told = replace(STUCK, record=replace(STUCK.record, stop_intent=True))
+    _, decision = decide(POLICY, STILL, told)
+    assert decision.state is S.STOPPING
+    assert [a.force for a in acts(decision, EndStalled)] == [False]
 
 
 @pytest.mark.parametrize(

@@ -250,6 +250,12 @@ def test_the_old_registration(policy: Policy, registration: Any, memory: Memory,
     assert (stop.reason if stop is not None else None) is reason
 
 
+def test_another_kafka_may_have_registered_since_the_last_look() -> None:
+    early = after_end(ended(at=NOW - 9), registration=read(RegistrationView(None, 0, None, 1), NOW - 2))
+    assert fencing.old_registration(case(early, memory=counted(early)))[1] is None
+    assert fencing.old_registration(case(early, memory=counted(early, alone_since=NOW - 1)))[1] is not None
+
+
 def test_the_patience_with_an_old_session_begins_when_zookeeper_is_back() -> None:
     memory, _ = fencing.old_registration(case(after_end(registration=unread()), memory=Memory(session_since=NOW - 99)))
     assert memory.session_since is None

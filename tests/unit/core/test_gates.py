@@ -252,6 +252,12 @@ def test_a_start_rests_on_no_old_look(source: str, seconds: float) -> None:
     assert not passes(gates.looked_lately, after_end(KILLED, **{source: replace(value, begun=LATE)}))
 
 
+def test_a_start_rests_on_no_look_of_before_another_kafka_was_gone() -> None:
+    gone = Memory(another_ran=True, alone_since=NOW - 1)
+    assert passes(gates.looked_lately, observe(), memory=gone)
+    assert not passes(gates.looked_lately, observe(log_dirs=read((log_dir(),), NOW - 1.1)), memory=gone)
+
+
 def test_back_off() -> None:
     stop = through(gates.back_off, after_end(), memory=counted(after_end(), next_start_at=NOW + 4))
     assert stop is not None

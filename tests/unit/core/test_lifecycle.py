@@ -235,6 +235,15 @@ def test_an_adopted_process_that_had_registered_is_known_to_have() -> None:
     assert remembered(Memory(), running(registration=unread())).registered_once
 
 
+def test_in_kraft_the_predecessor_may_be_listed_for_a_while() -> None:
+    """A start that hangs meanwhile has not registered, and is ended as any that makes no progress."""
+    hangs = running(record=record(process=PROCESS), answers=read(False))
+    facts = lifecycle.facts(KRAFT_POLICY, Memory(), hangs)
+    assert facts.registered
+    assert not lifecycle.remember(KRAFT_POLICY, Memory(), hangs, facts, BrokerState.STARTING).registered_once
+    assert remembered(Memory(), hangs).registered_once  # ZooKeeper mode: it is known to be gone before a start
+
+
 def test_progress_is_a_log_line_or_a_megabyte_moved_and_none_is_expected_of_a_suspended_one() -> None:
     still = watching(progress=(7, 5), progress_at=STARTED)
     lines = read(LogView(lines_seen=7))
