@@ -311,5 +311,6 @@ class Config(Section):
             startup_progressive=timeout.type == "progressive",
             session_timeout=properties.session_timeout_seconds(settings, self.kafka.mode),
             stability=self.stability_seconds,
+            addresses_given=self.zookeeper.addresses_file is None,
             addresses_settle=self.zookeeper.addresses_settle_seconds,
         )

@@ -1,9 +1,10 @@
 """Where ZooKeeper is: which list of addresses is in force, and when our broker is restarted for it. Pure.
 
-A list is a set of "host:port": its order does not matter. Another one than is in force comes in force once it has been
-read, and nothing else was, for `Policy.addresses_settle` seconds. The daemon's own session and server.properties follow
-at once; a Kafka that was started with another list is wanted restarted, and the permit, the guard and maintenance
-decide as for any stop. So a list at which no ZooKeeper answers, or not the one that we joined, stops nothing.
+A list is a set of "host:port": its order does not matter. It has settled once it was read, and nothing else was, for
+`Policy.addresses_settle` seconds. Another list than is in force comes in force when it has settled; one that the
+configuration gives, when the daemon starts. The daemon's own session and server.properties follow at once. A Kafka that
+was started with another list is wanted restarted when the one in force has settled; permit and guard decide, as for any
+stop. So a list at which no ZooKeeper answers, or not the one that we joined, stops nothing.
 Called by `core.decide` in every cycle. What cannot be read is unknown: nothing follows from it.
 """
 
@@ -54,13 +55,14 @@ def step(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, tupl
     read, record = obs.addresses.value, obs.record
     if read is None:
         return memory, ()
-    if memory.addresses is None or memory.addresses.listed != frozenset(read):
-        since_epoch = obs.wall - (obs.now - obs.addresses.begun)
-        memory = replace(memory, addresses=SeenAddresses(frozenset(read), obs.addresses.begun, since_epoch))
+    memory = replace(memory, addresses=_seen(memory.addresses, frozenset(read), obs))
     started_with = record.started_with
     if obs.process.identity is not None and started_with is None:  # unknown: taken for what was in force then
         started_with = record.addresses if record.addresses is not None else read
-    in_force = read if _comes_in_force(policy, memory, obs) else record.addresses
+    in_force = record.addresses
+    same = in_force is not None and frozenset(in_force) == frozenset(read)
+    if not same and (in_force is None or policy.addresses_given or _settled(policy, memory)):
+        in_force = read
     wanted = replace(record, addresses=in_force, started_with=started_with)
     actions: list[Action] = [] if wanted == record else [Remember(wanted)]
     if in_force is not None and in_force != record.addresses:
@@ -68,29 +70,39 @@ def step(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, tupl
     return memory, tuple(actions)
 
 
-def _comes_in_force(policy: Policy, memory: Memory, obs: Observation) -> bool:
-    """What is read now, in place of what is. At once where nothing is known, or led to no ZooKeeper so far."""
-    seen, record = memory.addresses, obs.record
-    if seen is None or (record.addresses is not None and seen.listed == frozenset(record.addresses)):
+def _seen(before: SeenAddresses | None, listed: frozenset[str], obs: Observation) -> SeenAddresses:
+    at = obs.addresses.begun
+    if before is not None and before.listed == listed:
+        return replace(before, until=at)
+    return SeenAddresses(listed, at, at, obs.wall - (obs.now - at))
+
+
+def _settled(policy: Policy, memory: Memory) -> bool:
+    seen = memory.addresses
+    return seen is not None and seen.until - seen.since >= policy.addresses_settle
+
+
+def _changing(memory: Memory, record: Record) -> bool:
+    """What was read last is not in force."""
+    seen = memory.addresses
+    return seen is not None and record.addresses is not None and seen.listed != frozenset(record.addresses)
+
+
+def _outdated(policy: Policy, obs: Observation) -> bool:
+    """Our Kafka runs, and was started with another list than is in force. In KRaft it has none."""
+    if obs.process.identity is None or policy.mode is not Mode.ZOOKEEPER:
         return False
-    if record.addresses is None or record.marker is None:
-        return True
-    return obs.addresses.begun - seen.since >= policy.addresses_settle
+    ours, theirs = obs.record.addresses, obs.record.started_with
+    return ours is not None and theirs is not None and frozenset(ours) != frozenset(theirs)
 
 
-def want(policy: Policy, obs: Observation) -> Want | None:
-    """Our Kafka, which runs with another list than is in force, restarted. In KRaft it has none."""
+def want(policy: Policy, memory: Memory, obs: Observation) -> Want | None:
+    """An outdated Kafka restarted, once the list in force has settled under this very daemon, too."""
     process = obs.process.identity
-    if process is None or policy.mode is not Mode.ZOOKEEPER or not _is_outdated(obs.record):
+    if process is None or not _outdated(policy, obs) or _changing(memory, obs.record) or not _settled(policy, memory):
         return None
     token = f"{obs.record.instance}:addresses:{process.pid}:{process.start_ticks}"
     return Want(token, None, Reason.ADDRESSES_CHANGED, stay_down=False, accept_unavailable=False)
-
-
-def _is_outdated(record: Record) -> bool:
-    if record.addresses is None or record.started_with is None:
-        return False
-    return frozenset(record.addresses) != frozenset(record.started_with)
 
 
 def note(policy: Policy, memory: Memory, obs: Observation) -> Note | None:
@@ -98,16 +110,18 @@ def note(policy: Policy, memory: Memory, obs: Observation) -> Note | None:
     record, seen, error = obs.record, memory.addresses, obs.addresses.error
     if record.addresses is None:
         return None
+    listed = ",".join(record.addresses)
     if error is not None:
-        sentence = f"ZooKeeper's addresses cannot be read, and stay {','.join(record.addresses)}: {error}"
+        sentence = f"ZooKeeper's addresses cannot be read, and stay {listed}: {error}"
         return Note(Reason.ADDRESSES_UNREAD, sentence)
-    if seen is not None and seen.listed != frozenset(record.addresses):
+    if seen is None:
+        return None
+    due = None if _settled(policy, memory) else seen.since_epoch + policy.addresses_settle
+    if _changing(memory, record):
         sentence = f"new ZooKeeper addresses {','.join(sorted(seen.listed))} come in force, if they stay the same"
-        return Note(Reason.ADDRESSES_CHANGED, sentence, seen.since_epoch + policy.addresses_settle)
-    if want(policy, obs) is not None:
-        sentence = (
-            f"Kafka is to be restarted with the new ZooKeeper addresses {','.join(record.addresses)}, "
-            "when the permit and the guard allow it"
-        )
-        return Note(Reason.ADDRESSES_CHANGED, sentence)
+        return Note(Reason.ADDRESSES_CHANGED, sentence, due)
+    if _outdated(policy, obs):
+        when = "when the permit and the guard allow it" if due is None else "if they stay the same"
+        sentence = f"Kafka is to be restarted with the new ZooKeeper addresses {listed}, {when}"
+        return Note(Reason.ADDRESSES_CHANGED, sentence, due)
     return None

@@ -15,7 +15,8 @@ class SeenAddresses:
     """ZooKeeper's addresses as they were read last, and since when they have been the same."""
 
     listed: frozenset[str]
-    since: float
+    since: float  # when the readings were begun that showed it first…
+    until: float  # …and last
     since_epoch: float  # wall clock, for people only
 
 

@@ -50,6 +50,7 @@ class Policy:
     stop_deadline: float = 330.0
     stop_silence: float = 60.0  # a stop beyond its deadline that flushed nothing for so long is ended by SIGKILL
     addresses_settle: float = 180.0  # a new list of ZooKeeper's addresses is acted on after it was the same for so long
+    addresses_given: bool = False  # by the configuration: the list is in force from the daemon's start on
     stability: float = 30.0  # a broker that is back stays in its ISRs for so long before the next one goes
 
 

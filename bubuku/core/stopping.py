@@ -62,7 +62,7 @@ def step(policy: Policy, memory: Memory, obs: Observation, node_id: int | None, 
     again = _started_again(obs, change)
     if again is not None:
         return Step(memory, (Remember(again),))
-    ours = self_repair.want(policy, memory, obs) or addresses.want(policy, obs)
+    ours = self_repair.want(policy, memory, obs) or addresses.want(policy, memory, obs)
     want = _want(obs.record, change) or _leaving(obs) or ours
     facts = stop_facts.draw(policy, memory, obs, node_id, want)
     _, move = permit.decide(facts)

@@ -62,7 +62,7 @@ class Daemon:
         policy = config.policy(accept_empty=accept_empty)
         self._first_node_id = record.node_id if record.node_id is not None else policy.node_id
         source = addresses_source(config)
-        addresses = first_addresses(record, source)
+        addresses = first_addresses(config, record, source)
         self._session = Session(zookeeper_settings(config, addresses))
         self._coordination = ZooKeeperCoordination(self._session, lambda: self._readers.coordination.wake())
         self._clients = client_settings(config)
@@ -251,18 +251,17 @@ def addresses_source(config: Config) -> Addresses:
     return ConfiguredAddresses(config.zookeeper.addresses) if path is None else FileAddresses(path)
 
 
-def first_addresses(record: Record, source: Addresses) -> tuple[str, ...]:
-    """Where a daemon begins: at the list in force on record, where it led to a ZooKeeper that we joined.
+def first_addresses(config: Config, record: Record, source: Addresses) -> tuple[str, ...]:
+    """Where a daemon begins: the list that is configured, else the one that is in force, else what can be read.
 
-    Raises UsageError where there is none, and none can be read.
+    Raises UsageError where there is none of them.
     """
-    if record.addresses is not None and record.marker is not None:
-        return record.addresses
+    known = config.zookeeper.addresses or record.addresses
+    if known:
+        return known
     try:
         return source.read()
     except UnavailableError as error:
-        if record.addresses is not None:
-            return record.addresses
         raise UsageError(f"zookeeper.addresses_file: {error}") from None
 
 

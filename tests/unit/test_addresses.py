@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from kazoo.protocol.states import KazooState, KeeperState
 
-from bubuku.adapters.addresses import ConfiguredAddresses, FileAddresses
+from bubuku.adapters.addresses import FileAddresses
 from bubuku.adapters.zookeeper import Session, ZooKeeperSettings, session
+from bubuku.config.model import Config
 from bubuku.core.errors import UnavailableError, UsageError
 from bubuku.core.model import Record
-from bubuku.daemon.wiring import first_addresses
+from bubuku.daemon.wiring import addresses_source, first_addresses
 
 A, B = ("a:1",), ("b:1",)
 
@@ -44,23 +45,26 @@ def test_a_file_that_says_nothing_is_unknown(tmp_path: Path, content: bytes | No
     assert str(raised.value) == f"{path}: {why}"
 
 
-@pytest.mark.parametrize(
-    ("record", "first"),
-    [
-        (Record("i"), B),
-        (Record("i", addresses=A, marker="m"), A),  # another list has to settle first
-        (Record("i", addresses=A), B),  # it never led anywhere
-    ],
-)
-def test_where_a_daemon_begins(record: Record, first: tuple[str, ...]) -> None:
-    assert first_addresses(record, ConfiguredAddresses(B)) == first
+def begins(record: Record, **zookeeper: Any) -> tuple[str, ...]:
+    document = {"mode": "static", "kafka": {"dir": "/k", "settings": "/t"}, "zookeeper": zookeeper}
+    config = Config.model_validate(document)
+    return first_addresses(config, record, addresses_source(config))
+
+
+def test_where_a_daemon_begins(tmp_path: Path) -> None:
+    path = tmp_path / "zk"
+    path.write_text("b:1\n")
+    assert begins(Record("i"), addresses_file=path) == B
+    assert begins(Record("i", addresses=A), addresses_file=path) == A  # another list has to settle first
+    assert begins(Record("i", addresses=A), addresses="b:1") == B
+    assert begins(Record("i"), addresses="b:1") == B
 
 
 def test_a_daemon_that_knows_them_does_without_the_file(tmp_path: Path) -> None:
-    missing = FileAddresses(tmp_path / "zk")
-    assert first_addresses(Record("i", addresses=A), missing) == A
+    missing = tmp_path / "zk"
+    assert begins(Record("i", addresses=A), addresses_file=missing) == A
     with pytest.raises(UsageError, match=r"zookeeper\.addresses_file: .*/zk: No such file"):
-        first_addresses(Record("i"), missing)
+        begins(Record("i"), addresses_file=missing)
 
 
 class FakeClient:

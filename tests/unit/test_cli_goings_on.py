@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from bubuku.cli.status import goings_on
 from bubuku.core.model import ClusterView
-from bubuku.core.observation import Published
+from bubuku.core.observation import Note, Published
+from bubuku.core.reasons import Reason
 from bubuku.http.cluster_document import cluster_document
 from tests.support import published as make
 
@@ -39,3 +42,13 @@ def test_a_zookeeper_that_was_wiped_is_told_although_every_broker_serves() -> No
         seen = replace(seen, record=replace(seen.record, marker=joined))
         lines = goings_on(document(make.published(seen=seen)))
         assert any("marker_missing" in line for line in lines) is told
+
+
+def test_what_else_each_broker_has_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ZooKeeper's addresses: a new list that was seen and when it is acted on, and a restart that waits."""
+    monkeypatch.setattr("bubuku.cli.status.time.time", lambda: make.EPOCH)
+    own = Note(Reason.ADDRESSES_CHANGED, "new ZooKeeper addresses b:1 come in force", make.EPOCH + 125)
+    meeting = make.coordination(make.member(1), make.member(2, note="Kafka is to be restarted"), make.member(3))
+    seen = make.observation(coordination=make.dated(meeting))
+    lines = goings_on(document(make.published(replace(make.SERVING, note=own), seen)))
+    assert lines[1:] == ["1: new ZooKeeper addresses b:1 come in force (in 2m 5s)", "2: Kafka is to be restarted"]

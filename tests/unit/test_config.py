@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from bubuku.cli.config import config as command
-from bubuku.config import Config, check, load
+from bubuku.config import Config, check, check_addresses, load
 from bubuku.config.environment import VARIABLES
 from bubuku.core.errors import UsageError
 from bubuku.core.model import Mode, Role
@@ -103,6 +103,22 @@ PROBLEMS: list[tuple[dict[str, Any], dict[str, str], list[str]]] = [
     ),
     ({"zookeeper": {"addresses": "h1:port"}}, {}, ['bubuku.yaml: zookeeper.addresses: "h1:port" is not host:port']),
     ({"zookeeper": {"addresses": ""}}, {}, ["bubuku.yaml: zookeeper.addresses: should name at least one host:port"]),
+    ({"zookeeper": {"addresses": []}}, {}, ["bubuku.yaml: zookeeper.addresses: should name at least one host:port"]),
+    (
+        {"zookeeper": {"addresses_file": "/zk"}},
+        {},
+        ["bubuku.yaml: zookeeper.addresses: addresses_file is set too; leave one of the two out"],
+    ),
+    (
+        {"zookeeper": {"addresses": None, "addresses_file": "/zk"}},
+        {"ZOOKEEPER_STATIC_IPS_PORT": "10.0.0.1:2181"},
+        ["ZOOKEEPER_STATIC_IPS_PORT: addresses_file is set too; leave one of the two out"],
+    ),
+    (
+        {"zookeeper": {"addresses_settle_seconds": -1}},
+        {},
+        ["bubuku.yaml: zookeeper.addresses_settle_seconds: should be greater than or equal to 0, not -1"],
+    ),
     (
         {"kafka": {"client": {"security_protocol": "SASL_SSL"}}},
         {},
@@ -390,6 +406,27 @@ def test_a_good_host_has_no_problems_and_nothing_was_created(host: Host) -> None
     before = sorted(host.folder.rglob("*"))
     assert host.problems() == []
     assert sorted(host.folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, ["zookeeper.addresses_file: zk: No such file or directory"]),
+        ("# none yet\n", ["zookeeper.addresses_file: zk: should name at least one host:port"]),
+        ("h1:2181\nh2:zk\n", ['zookeeper.addresses_file: zk: "h2:zk" is not host:port']),
+        ("h1:2181\n", []),
+    ],
+)
+def test_the_file_of_zookeepers_addresses(host: Host, content: str | None, said: list[str]) -> None:
+    """The daemon does without it where it knows what it last said."""
+    host.over = {"zookeeper": {"addresses": None, "addresses_file": f"{host.folder}/zk"}}
+    if content is not None:
+        (host.folder / "zk").write_text(content)
+    assert host.problems() == []
+    config = load(host.config_file(), {})
+    assert [line.replace(f"{host.folder}/", "") for line in check_addresses(config)] == said
+    result = CliRunner().invoke(command, ["check", str(host.config_file())])
+    assert result.exit_code == (2 if said else 0)
 
 
 def test_no_kafka_home(host: Host) -> None:

@@ -13,7 +13,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from bubuku.core.model import BrokerState, ClusterView, Exit, ProcessView, RegistrationView
-from bubuku.core.observation import Decision, Progress, Published
+from bubuku.core.observation import Decision, Note, Progress, Published
 from bubuku.core.reasons import EXPLANATIONS, Reason
 from bubuku.core.shared import Maintenance, Permit, ProcessId
 from bubuku.http.app import Source, application
@@ -202,6 +202,28 @@ def test_status_of_a_serving_broker() -> None:
     assert [e["state"] for e in status["events"]] == ["starting", "serving"]
     assert status["starts"] == {"first_start": 1, "process_died": 2}
     assert status["last_exit"] is None
+
+
+def test_a_note_and_zookeepers_addresses_are_shown() -> None:
+    note = Note(Reason.ADDRESSES_CHANGED, "new ZooKeeper addresses b:1 come in force", make.EPOCH + 60)
+    seen = make.observation()
+    seen = replace(seen, record=replace(seen.record, addresses=("a:1",), started_with=("c:1",)))
+    world = World(make.published(replace(make.SERVING, note=note), seen))
+    _, status = world.get("/v1/status")
+    assert status["note"] == {
+        "reason": "addresses_changed",
+        "sentence": "new ZooKeeper addresses b:1 come in force",
+        "due_epoch": make.EPOCH + 60,
+    }
+    assert status["addresses"] == {"in_force": ["a:1"], "started_with": ["c:1"]}
+    _, cluster = world.get("/v1/cluster")
+    assert [(row["note"], row["note_due_epoch"]) for row in cluster["brokers"]] == [
+        (note.sentence, note.due_epoch),
+        (None, None),
+        (None, None),
+    ]
+    _, status = World(make.published()).get("/v1/status")
+    assert (status["note"], status["addresses"]) == (None, {"in_force": None, "started_with": None})
 
 
 def test_status_of_a_held_broker_has_the_reason_and_the_remedy() -> None:

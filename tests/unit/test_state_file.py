@@ -26,6 +26,8 @@ FULL = Record(
     registration=Registration(0, ("a:9092", "b:9093"), czxid=7, owner=16, content="{}"),
     dirs={"u": "/data/1"},
     settings_digest="d",
+    addresses=("a:2181", "b:2181"),
+    started_with=("c:2181",),
     stop_intent=True,
     failures=3,
     counted=True,

@@ -41,6 +41,8 @@ MEMBER = Member(
     disk_used_bytes=50,
     disk_total_bytes=1000,
     restarts=0,
+    note="new addresses come in force",
+    note_due_epoch=1_700_000_180.5,
 )
 GARBAGE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

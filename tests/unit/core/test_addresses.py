@@ -10,7 +10,7 @@ import pytest
 from bubuku.core import addresses
 from bubuku.core.actions import Remember, StartBroker, UseAddresses
 from bubuku.core.decide import decide
-from bubuku.core.memory import Memory
+from bubuku.core.memory import Memory, SeenAddresses
 from bubuku.core.model import Dated, ProcessView, Record
 from bubuku.core.observation import Observation
 from bubuku.core.reasons import Reason
@@ -34,6 +34,7 @@ from tests.support.stops import intended
 
 A, B, C = ("a:1", "b:1"), ("a:1", "c:1"), ("d:1",)
 SETTLE = POLICY.addresses_settle
+OUTDATED = running(record=ran(addresses=B, started_with=A))
 UNREAD: Dated[Any] = unread("/zk: No such file or directory")
 
 
@@ -109,18 +110,23 @@ def test_what_counts_is_when_it_was_read_and_not_when_it_is_looked_at() -> None:
     assert addresses.step(POLICY, memory, later) == (memory, ())
 
 
+GIVEN = replace(POLICY, addresses_given=True)
+
+
 @pytest.mark.parametrize(
-    ("known", "listed", "in_force"),
+    ("policy", "known", "listed", "in_force"),
     [
-        (record(), B, B),  # nothing is known: a first start, or a state file of before
-        (record(addresses=A, marker=None), B, B),  # it never led to a ZooKeeper that we joined
-        (record(addresses=A, marker=None), A[::-1], A),
-        (record(addresses=A), B, A),
+        (POLICY, record(), B, B),  # a first start, or a state file of before
+        (POLICY, record(addresses=A), B, A),
+        (GIVEN, record(addresses=A), B, B),
+        (GIVEN, record(addresses=A), A[::-1], A),
     ],
-    ids=["nothing known", "never joined", "never joined, reordered", "joined"],
+    ids=["nothing known", "known", "configured", "configured, reordered"],
 )
-def test_what_a_daemon_begins_with(known: Record, listed: tuple[str, ...], in_force: tuple[str, ...]) -> None:
-    _, actions = addresses.step(POLICY, Memory(), observe(record=known, addresses=read(listed)))
+def test_what_a_daemon_begins_with(
+    policy: Any, known: Record, listed: tuple[str, ...], in_force: tuple[str, ...]
+) -> None:
+    _, actions = addresses.step(policy, Memory(), observe(record=known, addresses=read(listed)))
     assert next((each.record.addresses for each in actions if isinstance(each, Remember)), A) == in_force
 
 
@@ -141,31 +147,51 @@ def test_what_a_running_kafka_is_taken_to_be_started_with(known: Record, started
 # which Kafka is restarted
 
 
+def saw(listed: tuple[str, ...], seconds: float = SETTLE) -> Memory:
+    """The memory of a daemon that has read this for so long."""
+    seen = SeenAddresses(frozenset(listed), NOW - seconds, NOW, -seconds)
+    return watching(addresses=seen)
+
+
 @pytest.mark.parametrize(
-    ("obs", "policy", "wanted"),
+    ("obs", "policy", "memory", "wanted"),
     [
-        (running(record=ran(addresses=B, started_with=A)), POLICY, True),
-        (running(record=ran(addresses=B, started_with=A)), KRAFT_POLICY, False),
-        (running(record=ran(addresses=B, started_with=B)), POLICY, False),
-        (running(record=ran(addresses=B, started_with=B[::-1])), POLICY, False),
-        (running(record=ran(addresses=B)), POLICY, False),
-        (running(record=ran(started_with=A)), POLICY, False),
-        (after_end(record=ran(addresses=B, started_with=A)), POLICY, False),
+        (OUTDATED, POLICY, saw(B), True),
+        (OUTDATED, POLICY, saw(B, SETTLE - 1), False),
+        (OUTDATED, POLICY, saw(C), False),
+        (OUTDATED, POLICY, watching(), False),
+        (OUTDATED, KRAFT_POLICY, saw(B), False),
+        (running(record=ran(addresses=B, started_with=B)), POLICY, saw(B), False),
+        (running(record=ran(addresses=B, started_with=B[::-1])), POLICY, saw(B), False),
+        (running(record=ran(addresses=B)), POLICY, saw(B), False),
+        (running(record=ran(started_with=A)), POLICY, saw(B), False),
+        (after_end(record=ran(addresses=B, started_with=A)), POLICY, saw(B), False),
     ],
-    ids=["other", "KRaft", "the same", "reordered", "not known", "none in force", "down"],
+    ids=[
+        "other",
+        "not settled",
+        "a third one is coming",
+        "a daemon that has read none",
+        "KRaft",
+        "the same",
+        "reordered",
+        "not known",
+        "none in force",
+        "down",
+    ],
 )
-def test_who_is_restarted(obs: Observation, policy: Any, wanted: bool) -> None:
-    found = addresses.want(policy, obs)
+def test_who_is_restarted(obs: Observation, policy: Any, memory: Memory, wanted: bool) -> None:
+    found = addresses.want(policy, memory, obs)
     assert (found is not None) is wanted
     if found is not None:
         assert (found.why, found.change, found.stay_down) == (Reason.ADDRESSES_CHANGED, None, False)
-        assert found == addresses.want(policy, replace(obs, now=NOW + 100))
+        assert found == addresses.want(policy, memory, replace(obs, now=NOW + 100))
 
 
 def test_two_processes_are_two_stops() -> None:
     known = ran(addresses=B, started_with=A)
-    first = addresses.want(POLICY, running(record=known))
-    second = addresses.want(POLICY, running(record=known, process=ProcessView(OTHER, STARTED)))
+    first = addresses.want(POLICY, saw(B), running(record=known))
+    second = addresses.want(POLICY, saw(B), running(record=known, process=ProcessView(OTHER, STARTED)))
     assert first is not None
     assert second is not None
     assert first.token != second.token
@@ -204,7 +230,7 @@ def test_why_it_is_started_again() -> None:
         (ran(addresses=A, started_with=A), read(A), None, "", None),
         (ran(addresses=A, started_with=A), UNREAD, Reason.ADDRESSES_UNREAD, "stay a:1,b:1: /zk: No such", None),
         (ran(addresses=A, started_with=A), read(B), Reason.ADDRESSES_CHANGED, "a:1,c:1 come in force", SETTLE),
-        (ran(addresses=B, started_with=A), read(B), Reason.ADDRESSES_CHANGED, "is to be restarted", None),
+        (ran(addresses=B, started_with=A), read(B), Reason.ADDRESSES_CHANGED, "if they stay the same", SETTLE),
         (ran(), UNREAD, None, "", None),
     ],
     ids=["nothing", "unread", "seen", "restart", "nothing known"],
@@ -219,6 +245,13 @@ def test_the_note(known: Record, reading: Dated[Any], reason: Reason | None, say
         assert note.due_epoch == due
         later = replace(obs, now=NOW + 5, wall=5.0, addresses=replace(reading, begun=NOW + 5))
         assert decide(POLICY, memory, later)[1].note == note  # a member that says it anew each second would be written
+
+
+def test_the_note_of_a_restart_that_waits_for_its_turn_alone() -> None:
+    note = decide(POLICY, saw(B), replace(OUTDATED, addresses=read(B)))[1].note
+    assert note is not None
+    assert note.sentence.endswith("a:1,c:1, when the permit and the guard allow it")
+    assert note.due_epoch is None
 
 
 def test_nothing_is_said_before_the_first_reading() -> None:
