@@ -54,9 +54,11 @@ class Operations:
         verdicts: Verdicts,
         view: Callable[[], Dated[CoordinationView]],
         clock: Clock,
+        marker: Callable[[], str | None],
     ) -> None:
+        """`marker`: UUID of the root that this daemon has joined."""
         self._permits, self._changes, self._verdicts = permits, changes, verdicts
-        self._view, self._clock = view, clock
+        self._view, self._clock, self._marker = view, clock, marker
         self._refused: Counter[str] = Counter()
 
     @property
@@ -74,7 +76,7 @@ class Operations:
             raise UsageError(f"there is no kind of change {request.kind[:100]!r}; there are {', '.join(sorted(KINDS))}")
         if not request.nodes:
             raise UsageError(f"which brokers are to be {kind.verb}? name at least one")
-        view = self._meeting()
+        view = self._meeting(writing=True)
         members = {member.node_id for member in view.members}
         for node in request.nodes:
             if node not in members:
@@ -105,6 +107,7 @@ class Operations:
     def cancel(self, sequence: int, dry_run: bool = False) -> Change:
         """Before its broker was stopped nothing happens to it; afterwards it is started again. Raises UsageError where
         there is no such open change."""
+        self._meeting(writing=True)
         found = self.change(sequence)
         if not found.state.is_open:
             raise UsageError(f"change {sequence} has ended already: {found.state}")
@@ -138,7 +141,7 @@ class Operations:
         self, on: bool, by: str, text: str | None, for_seconds: float | None, dry_run: bool = False
     ) -> None:
         """`for_seconds`: None, until it is switched off."""
-        self._meeting()
+        self._meeting(writing=True)
         if not dry_run:
             self._changes.set_maintenance(on, by, text, for_seconds, DEADLINE_SECONDS)
 
@@ -156,6 +159,7 @@ class Operations:
         Raises UsageError where it has none, UnavailableError where it was not taken out, TimedOutError where that is
         not known.
         """
+        self._meeting(writing=True)
         entry = self.permit().get(node)
         if entry is None:
             raise UsageError(f"broker {node} is not in the permit; see: bubuku-cli permit show")
@@ -195,12 +199,14 @@ class Operations:
         found = self._meeting().permit
         return found is not None and bool(set(found.entries) - {node})
 
-    def _meeting(self) -> CoordinationView:
+    def _meeting(self, writing: bool = False) -> CoordinationView:
         view = self._view().value
         if view is None or not view.connected:
             raise UnavailableError("ZooKeeper does not answer, and changes are written there; ask again")
         if view.predecessor_v1:
             raise RefusedError("an original bubuku daemon (v1) is at work on this cluster: stop it first")
+        if writing:
+            _check_root(view, self._marker())
         return view
 
     def _change(self, request: Request, node: int) -> Change:
@@ -215,4 +221,16 @@ class Operations:
             text=request.text,
             accept_unavailable=request.accept_unavailable,
             sentence=f"{named([node])} is to be {KINDS[request.kind].verb}",
+        )
+
+
+def _check_root(view: CoordinationView, joined: str | None) -> None:
+    """It is the ZooKeeper that this daemon has joined, and no wiped or foreign one."""
+    if joined is None:
+        raise UnavailableError("this daemon has not joined this ZooKeeper yet; ask again")
+    if view.marker != joined:
+        there = "no marker" if view.marker is None else f"marker {view.marker}"
+        raise RefusedError(
+            f"this ZooKeeper carries {there}, and this daemon has joined {joined}, so nothing is asked for here; "
+            "see marker_missing in docs/operations.md"
         )

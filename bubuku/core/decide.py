@@ -315,7 +315,7 @@ def _chores(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, t
         if None not in (ours, meeting.marker_cluster_id) and ours != meeting.marker_cluster_id:
             return memory, ()  # another cluster's ZooKeeper: joining it would outlast the mistake
         if meeting.marker is not None:
-            return memory, (Remember(replace(record, marker=meeting.marker)),)
+            return memory, (Remember(_joining(record, meeting.marker)),)
         if ours is not None and _due(memory.join_sent_at, obs.now):
             return replace(memory, join_sent_at=obs.now), (JoinMarker(ours),)
         return memory, ()
@@ -330,6 +330,13 @@ def _chores(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, t
     if meeting.desired == wanted or running or not _due(memory.desired_sent_at, obs.now):
         return memory, ()
     return replace(memory, desired_sent_at=obs.now), (RecordDesired(record.node_id, wanted),)
+
+
+def _joining(record: Record, marker: str) -> Record:
+    """Of a stop that another root's permit knew only what may have been sent is left: it is entered into this one's."""
+    stop = record.stop
+    begun = stop is not None and (stop.intended or stop.marker == marker)
+    return replace(record, marker=marker, stop=stop if begun else None)
 
 
 def _mark_adopted(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, tuple[Action, ...]]:

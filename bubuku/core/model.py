@@ -272,6 +272,7 @@ class Member:
     disk_total_bytes: int | None = None
     restarts: int = 0
     kafka_server: str | None = None  # "host:port" of its broker, for clients of the same protocol as ours
+    marker: str | None = None  # the root whose permit has all that this daemon may do to its broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +301,11 @@ class CoordinationView:
     permit: Permit | None = None  # None: not read yet, not made yet, or unreadable
     maintenance: Maintenance | None = None  # as `permit`
     changes: tuple[Change, ...] = ()  # the open ones, in the order of their sequence
+
+    @property
+    def joined(self) -> frozenset[int]:
+        """The ids whose daemons are here and have acknowledged this root: their brokers go down by its permit alone."""
+        return frozenset(m.node_id for m in self.members if m.marker is not None and m.marker == self.marker)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Move(StrEnum):
     NOTE = "note"  # write down, durably, under which token we are about to ask
     JUDGE = "judge"  # gather evidence begun after the permit that we know
     TAKE = "take"  # the transaction that adds our entry
+    ACKNOWLEDGE = "acknowledge"  # write down that this ZooKeeper's permit has the stop that another one's had
     INTEND = "intend"  # write down, durably, that SIGTERM may be sent from now on
     SIGNAL = "signal"  # SIGTERM, by a helper bounded by the verdict's age
     KEEP_DOWN = "keep_down"  # it is down and is meant to stay so
@@ -60,6 +61,7 @@ class Facts:
     permit_known: bool  # read since the last outcome that was unknown
     entry: bool  # the permit has an entry of ours…
     entry_is_recorded: bool  # …whose token is in our state file
+    moved: bool  # SIGTERM may have been sent under the permit of another ZooKeeper, and this one may not know of it
     others_working: bool  # somebody else's entry is in work
     recorded: bool  # the state file has a token: we asked, or were about to
     intended: bool  # the state file says that SIGTERM may have been sent…
@@ -87,6 +89,9 @@ RULES: tuple[Rule, ...] = (
     Rule("unknown means wait", lambda f: (f.wanted or f.recorded) and (not f.permit_known or f.taking), Move.WAIT),
     # an entry of ours that the state file does not know: the disk was lost, or the predecessor was another one
     Rule("an entry without a record", lambda f: f.entry and not f.entry_is_recorded, Move.ADOPT),
+    # ZooKeeper was wiped, or is another one: nobody stops a broker before we have acknowledged it
+    Rule("begun under another ZooKeeper", lambda f: f.moved and not f.entry, Move.TAKE),
+    Rule("known to this ZooKeeper now", lambda f: f.moved, Move.ACKNOWLEDGE),
     # between the entry and SIGTERM
     Rule("noted, and no longer wanted", lambda f: f.entry and not f.intended and not f.wanted, Move.WITHDRAW),
     Rule("noted, hands off since", lambda f: f.entry and not f.intended and f.maintenance, Move.WITHDRAW),

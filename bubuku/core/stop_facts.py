@@ -22,13 +22,14 @@ from bubuku.core.actions import (
 )
 from bubuku.core.guard import Verdict
 from bubuku.core.memory import Memory
-from bubuku.core.model import BrokerState, CoordinationView, Partition
+from bubuku.core.model import BrokerState, CoordinationView, Partition, Record
 from bubuku.core.observation import Observation, Policy
 from bubuku.core.permit import VERDICT_SECONDS, Facts
 from bubuku.core.reasons import Reason
 from bubuku.core.shared import Permit, Stop
 
 NO_LASTS_SECONDS = 5.0  # so often the guard is asked again by a stop that it refuses
+UNLISTED_SESSIONS = 2.0  # unlisted for longer than so many session time-outs is not a moment's absence
 WRITES: tuple[type, ...] = (TakePermit, DropPermit, RestPermit)
 _NEVER = float("-inf")
 
@@ -104,6 +105,7 @@ def draw(policy: Policy, memory: Memory, obs: Observation, node_id: int, want: W
         entry=entry is not None,
         entry_is_recorded=entry is not None and stop is not None and entry.token == stop.token,
         others_working=any(e.working for e in elsewhere),
+        moved=stop is not None and acknowledged(obs.record) is None,
         recorded=stop is not None,
         intended=stop is not None and stop.intended,
         same_process=stop is not None and stop.process is not None and stop.process == obs.process.identity,
@@ -145,6 +147,18 @@ def is_ours(obs: Observation, meeting: CoordinationView) -> bool:
     """It answers, it is the ZooKeeper that we joined, and we are the member of our id in it."""
     joined = obs.record.marker is not None and meeting.marker == obs.record.marker
     return meeting.connected and joined and meeting.member_owner == obs.record.instance
+
+
+def acknowledged(record: Record) -> str | None:
+    """The root that we show to have joined: its permit has, or had, whatever may bring our broker down."""
+    stop = record.stop
+    return record.marker if stop is None or not stop.intended or stop.marker == record.marker else None
+
+
+def settled(policy: Policy, memory: Memory, obs: Observation, state: BrokerState) -> bool:
+    """Our broker has been in this state for long: its being out of sync, or unlisted, is not about to end by itself."""
+    window = policy.stability if state is BrokerState.SERVING else UNLISTED_SESSIONS * policy.session_timeout
+    return memory.state is state and obs.now - memory.since >= window
 
 
 def _version(outcome: Outcome | None) -> int:

@@ -107,7 +107,9 @@ def forced_record(record: Record, process: ProcessId) -> Record:
     stop = record.stop
     if stop is None or not stop.intended or stop.process != process:
         stop = (
-            stop if stop is not None else Stop(_leave_token(record, process), None, Reason.TERMINATING.value, process)
+            stop
+            if stop is not None
+            else Stop(_leave_token(record, process), None, Reason.TERMINATING.value, process, marker=record.marker)
         )
         stop = replace(stop, intended=True, process=process)
     return replace(record, stop=stop, stop_intent=True)
@@ -190,6 +192,7 @@ class Position:
                     obs.process.identity,
                     want.stay_down,
                     want.accept_unavailable,
+                    marker=record.marker,
                 )
                 memory, acts = replace(memory, noted=want.token), (Remember(replace(record, stop=noted)),)
                 if want.why is not Reason.NOT_REGISTERED or obs.process.identity is None:
@@ -199,7 +202,8 @@ class Position:
             case Move.ADOPT if found is not None:
                 entry = found.entries[self.node_id]
                 alive = obs.process.identity
-                adopted = Stop(entry.token, entry.change, entry.why, alive, stay_down=not entry.working, intended=True)
+                kept = not entry.working
+                adopted = Stop(entry.token, entry.change, entry.why, alive, kept, intended=True, marker=record.marker)
                 # not `noted`: what its writer has sent since may be on its way, and is settled first
                 return memory, (Remember(replace(record, stop=adopted, stop_intent=alive is not None)),)
             case Move.JUDGE if found is not None:
@@ -207,10 +211,13 @@ class Position:
                 accept = (
                     stop.accept_unavailable if stop is not None else bool(self.want and self.want.accept_unavailable)
                 )
-                return memory, (Judge(self.node_id, permitted, found.version, accept),)
+                settled = stop_facts.settled(self.policy, memory, obs, self.state)
+                return memory, (Judge(self.node_id, permitted, found.version, accept, self.meeting.joined, settled),)
             case Move.TAKE if found is not None and stop is not None and self.meeting.maintenance is not None:
                 entry = Entry(stop.token, self.policy.host, obs.wall, change=stop.change, why=stop.why)
                 return memory, (TakePermit(self.node_id, entry, found.version, self.meeting.maintenance.version),)
+            case Move.ACKNOWLEDGE if stop is not None:
+                return memory, (Remember(replace(record, stop=replace(stop, marker=record.marker))),)
             case Move.INTEND if stop is not None:
                 intended = replace(stop, intended=True, process=obs.process.identity, in_sync=self._in_sync())
                 return memory, (Remember(replace(record, stop=intended, stop_intent=True)),)

@@ -22,15 +22,18 @@ def broken(before: State, step: Step, apart: bool) -> str | None:
                 return f"{me} is stopped while another broker is down by us"
             if any(h.long_gone for h in others):
                 return f"{me} is stopped although another one has been out of the ISR for long"
-        if step.after.entries[me] == model.NO_ENTRY:
+        if step.after.entries[me] == model.NO_ENTRY and new.root == model.HERE:
             if new.helper and new.meant and new.broker in (model.SERVING, model.CATCHING_UP):
                 return f"{me} has no entry, and its SIGTERM may still be sent"
             if new.ours and new.broker in (model.STOPPING, model.HUNG, model.GONE):
                 return f"{me} is down by us, and has no entry"
-        if before.entries[me] == model.NO_ENTRY and step.after.entries[me] == model.WORKING and before.maintenance:
+        asked = before.entries[me] == model.NO_ENTRY and step.after.entries[me] == model.WORKING
+        if not asked or new.root == model.MOVED or not new.recorded:
+            continue  # what may go down already is said again, perhaps late
+        if before.maintenance:
             return f"{me} takes the permit in maintenance"
-    if apart and step.after.entries.count(model.WORKING) > 1:
-        return "two are in work at once"
+        if apart and step.after.entries.count(model.WORKING) > 1:
+            return "two are in work at once"
     return None
 
 
@@ -42,6 +45,8 @@ def _rests_on(move: Move, facts: Facts, host: Host) -> str | None:
         return "sends a write although one is under way"
     if move is Move.START and facts.stay_down:
         return "starts a broker that is to stay down"
+    if move is Move.TAKE and facts.moved:
+        return None  # what may go down already is said again
     if move is Move.TAKE and not facts.recorded:
         return "asks for an entry that its own disk does not know: its successor would believe that SIGTERM was sent"
     if move is Move.TAKE and not (facts.wanted and facts.alive):
@@ -71,5 +76,7 @@ def _rests_on(move: Move, facts: Facts, host: Host) -> str | None:
 def well(state: State) -> bool:
     """Nobody is down, nothing is held, noted or wanted."""
     if any(state.entries):
+        return False
+    if any(h.root != model.HERE for h in state.hosts):
         return False
     return all(h.broker == model.SERVING and not h.wanted and not h.recorded for h in state.hosts)

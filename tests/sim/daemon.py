@@ -106,9 +106,10 @@ class SimDaemon:
         return Operations(
             self.coordination.permits,
             self.coordination.changes,
-            Verdicts(self.kafka, self.cluster_id, self._permitted, lambda: []),
+            Verdicts(self.kafka, self.cluster_id, self._permitted, lambda: [], self._joined),
             self._met,
             self.engine,
+            lambda: self.supervisor.record.marker,
         )
 
     def cluster_id(self) -> str | None:
@@ -121,6 +122,10 @@ class SimDaemon:
     def _permitted(self) -> frozenset[int]:
         view = self._met().value
         return frozenset(view.permit.entries if view is not None and view.permit is not None else ())
+
+    def _joined(self) -> frozenset[int]:
+        view = self._met().value
+        return frozenset() if view is None else view.joined
 
     # its end
 

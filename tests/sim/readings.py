@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bubuku.core.errors import BubukuError
 from bubuku.core.model import ClusterView, CoordinationView, Dated, ForeignProcess, JmxView, Member
+from bubuku.core.stop_facts import acknowledged
 from bubuku.supervisor import Snapshots
 
 if TYPE_CHECKING:
@@ -107,7 +108,10 @@ class MemoryReadings:
         daemon = self._daemon
         node_id = daemon.node_id()
         if node_id is not None:
-            member = Member(node_id, daemon.host.name, daemon.instance, ("broker",), "2", None, None, "", "", 0.0)
+            marker = acknowledged(daemon.supervisor.record)
+            member = Member(
+                node_id, daemon.host.name, daemon.instance, ("broker",), "2", None, None, "", "", 0.0, marker=marker
+            )
             try:
                 daemon.coordination.publish(member, 3.0)
             except BubukuError:

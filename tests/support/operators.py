@@ -196,15 +196,20 @@ class Clock:
         return time.time()
 
 
-def operations(meeting: Meeting, kafka: Kafka, clock: Clock | None = None) -> Operations:
+def operations(
+    meeting: Meeting, kafka: Kafka, clock: Clock | None = None, marker: str | None = make.MARKER
+) -> Operations:
     def permitted() -> frozenset[int]:
         permit = meeting.known.permit
         if permit is None:
             raise UnavailableError("who is in the permit is not known")
         return frozenset(permit.entries)
 
-    verdicts = Verdicts(kafka, lambda: make.CLUSTER_ID, permitted, lambda: (m.node_id for m in meeting.known.members))
-    return Operations(meeting, meeting, verdicts, lambda: Dated(0.0, meeting.view), clock or Clock())
+    def members() -> frozenset[int]:
+        return frozenset(m.node_id for m in meeting.known.members)
+
+    verdicts = Verdicts(kafka, lambda: make.CLUSTER_ID, permitted, members, lambda: meeting.known.joined)
+    return Operations(meeting, meeting, verdicts, lambda: Dated(0.0, meeting.view), clock or Clock(), lambda: marker)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -153,6 +154,36 @@ def test_nothing_is_taken_beside_an_original_daemon(asked: Operations, meeting: 
     meeting.shows(predecessor_v1=True)
     with pytest.raises(RefusedError, match="original"):
         asked.submit(restart(1))
+
+
+WRITING: list[Callable[[Operations], object]] = [
+    lambda asked: asked.submit(restart(1)),
+    lambda asked: asked.submit(restart(1, dry_run=True)),
+    lambda asked: asked.cancel(7),
+    lambda asked: asked.set_maintenance(True, "anna", None, None),
+    lambda asked: asked.release(1),
+]
+
+
+@pytest.mark.parametrize("write", WRITING)
+@pytest.mark.parametrize(("marker", "there"), [(None, "carries no marker"), ("another", "carries marker another")])
+def test_nothing_is_asked_for_in_a_zookeeper_that_was_wiped_or_is_another_one(
+    asked: Operations, meeting: Meeting, write: Callable[[Operations], object], marker: str | None, there: str
+) -> None:
+    meeting.shows(marker=marker, permit=Permit(3, {1: ENTRY}), changes=(change(7),))
+    before = meeting.view
+    with pytest.raises(RefusedError, match=f"{there}, and this daemon has joined {make.MARKER}"):
+        write(asked)
+    assert meeting.view == before
+    assert asked.changes(0) == (change(7),), "what is there is shown"
+
+
+@pytest.mark.parametrize("write", WRITING)
+def test_before_the_daemon_has_joined_nothing_is_asked_for(
+    meeting: Meeting, kafka: Kafka, write: Callable[[Operations], object]
+) -> None:
+    with pytest.raises(UnavailableError, match="has not joined this ZooKeeper yet"):
+        write(operators.operations(meeting, kafka, marker=None))
 
 
 @pytest.mark.parametrize("view", [None, "away"])

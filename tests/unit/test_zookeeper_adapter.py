@@ -41,6 +41,7 @@ MEMBER = Member(
     disk_used_bytes=50,
     disk_total_bytes=1000,
     restarts=0,
+    marker="root-1",
 )
 GARBAGE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -63,6 +63,7 @@ def parse_member(node_id: int, data: bytes) -> Member | None:
         disk_total_bytes=_optional_int(found, "disk_total_bytes"),
         restarts=_optional_int(found, "restarts") or 0,
         kafka_server=_optional_text(found, "kafka_server"),
+        marker=_optional_text(found, "marker"),
     )
 
 

@@ -24,8 +24,21 @@ from bubuku.core.model import BrokerState, Partition
 from bubuku.core.observation import Observation
 from bubuku.core.permit import Facts, Verdict
 from bubuku.core.reasons import Reason
+from bubuku.core.shared import Stop
 from bubuku.core.stop_facts import Want
-from tests.support.observations import MARKER, NOW, OTHER, POLICY, PROCESS, cluster, partition, read, unread, watching
+from tests.support.observations import (
+    MARKER,
+    NOW,
+    OTHER,
+    POLICY,
+    PROCESS,
+    cluster,
+    partition,
+    ran,
+    read,
+    unread,
+    watching,
+)
 from tests.support.stops import (
     NO,
     ON,
@@ -117,6 +130,41 @@ def test_a_stop_that_the_predecessor_noted_is_settled_once() -> None:
 @pytest.mark.parametrize("kind", [TakePermit, DropPermit, RestPermit, SettlePermit])
 def test_while_a_write_is_under_way_the_table_waits(kind: type) -> None:
     assert facts(serving(agreed(), outcomes={kind: done(result=Result.RUNNING)})).taking
+
+
+# who may be stopped by which permit
+
+
+@pytest.mark.parametrize(
+    ("what", "shown"),
+    [
+        (None, MARKER),
+        (stop(marker="wiped"), MARKER),  # it will be asked for here, or never was
+        (intended(), MARKER),
+        (intended(marker="wiped"), None),  # it may go down, and this root's permit may not know of it
+    ],
+)
+def test_a_root_is_acknowledged_once_its_permit_knows_what_may_go_down(what: Stop | None, shown: str | None) -> None:
+    record = ran(stop=what)
+    assert stop_facts.acknowledged(record) == shown
+    assert facts(serving(agreed(), record)).moved is (shown is None)
+    assert stop_facts.acknowledged(replace(record, marker=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "since", "expected"),
+    [
+        (S.SERVING, 30.0, True),
+        (S.SERVING, 29.0, False),
+        (S.UNREGISTERED, 30.0, False),  # it may be listed again at any time
+        (S.UNREGISTERED, 36.0, True),
+    ],
+)
+def test_a_broker_has_settled_once_it_was_as_it_is_for_long(state: BrokerState, since: float, expected: bool) -> None:
+    memory = watching(state=state, since=NOW - since)
+    assert stop_facts.settled(POLICY, memory, serving(), state) is expected
+    other = S.SERVING if state is not S.SERVING else S.UNREGISTERED
+    assert not stop_facts.settled(POLICY, memory, serving(), other), "it is in another state since this moment"
 
 
 # our entry, and others

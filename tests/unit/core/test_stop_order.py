@@ -28,9 +28,12 @@ from bubuku.core.memory import Memory
 from bubuku.core.model import BrokerState, CoordinationView, ProcessView, Record, RegistrationView
 from bubuku.core.observation import Decision, Observation
 from bubuku.core.reasons import Reason
-from bubuku.core.shared import Change, ChangeState, Finished, Stop
+from bubuku.core.shared import Change, ChangeState, Entry, Finished, Stop
+from bubuku.core.stop_facts import acknowledged
+from tests.support import published as make
 from tests.support.observations import (
     ENDED,
+    MARKER,
     NOW,
     OTHER,
     POLICY,
@@ -95,7 +98,7 @@ def noted_stop(decision: Decision) -> Stop | None:
 def test_first_the_verdict_over_the_permit_as_it_is() -> None:
     others = {2: entry(token="of 2", working=False)}
     decision = decided(serving(agreed(others=others)), watching())
-    assert acts(decision, Judge) == [Judge(1, frozenset({2}), VERSION, accept_unavailable=False)]
+    assert acts(decision, Judge) == [Judge(1, frozenset({2}), VERSION, False, frozenset(), True)]
     assert not acts(decision, Remember, *WRITES)
 
 
@@ -254,6 +257,34 @@ def test_an_entry_without_a_record_is_taken_as_a_stop_that_was_sent_and_is_settl
     assert not acts(decision, *WRITES)
     after = replace(obs, record=record)
     assert acts(decide(POLICY, memory, after)[1], *WRITES) == [SettlePermit()]
+
+
+def test_a_stop_of_before_a_wipe_is_entered_again_and_then_acknowledged_before_it_is_finished() -> None:
+    record = noted(intended(marker="wiped"), stop_intent=True)
+    assert acknowledged(record) is None
+    obs = serving(agreed(changes=()), record, outcomes=judged())
+    assert acts(decided(obs), Judge, *WRITES) == [TakePermit(1, entry(since_epoch=0.0), VERSION, OFF.version)]
+    again = serving(agreed(changes=(), ours=entry(), version=VERSION + 1), record, outcomes={**judged(), **taken()})
+    decision = decided(again)
+    assert not acts(decision, Judge, *WRITES)
+    known = saved(decision)
+    assert known is not None
+    assert known.stop == intended()
+    assert acknowledged(known) == MARKER
+    assert isinstance(acts(decided(replace(again, record=known)), *WRITES)[0], SendStop)
+
+
+@pytest.mark.parametrize("others", [{}, {2: entry(token="of 2")}])
+def test_it_is_entered_again_in_maintenance_too_and_beside_others(others: dict[int, Entry]) -> None:
+    obs = serving(agreed(others=others, maintenance=ON, changes=()), noted(intended(marker="wiped"), stop_intent=True))
+    (take,) = acts(decided(obs), *WRITES)
+    assert isinstance(take, TakePermit)
+
+
+def test_who_has_joined_is_told_to_the_guard() -> None:
+    here, elsewhere, nowhere = (make.member(n, marker=m) for n, m in ((2, MARKER), (3, "another"), (4, None)))
+    (judge,) = acts(decided(serving(agreed(members=(here, elsewhere, nowhere)))), Judge)
+    assert judge.joined == {2}
 
 
 def test_an_adopted_entry_that_rests_means_that_it_stays_down() -> None:
