@@ -56,7 +56,8 @@ class Facts:
     """What one daemon knows about its own stop, each drawn once from an observation."""
 
     wanted: bool  # a change, or the daemon itself, wants our broker stopped
-    stay_down: bool  # …and not started again until an operator says so
+    lies_down: bool  # …for good, and it is down by itself already: nothing has to be sent, and so nothing judged
+    stay_down: bool  # what we stopped is not started again until an operator says so
     maintenance: bool
     permit_known: bool  # read since the last outcome that was unknown
     entry: bool  # the permit has an entry of ours…
@@ -95,6 +96,7 @@ RULES: tuple[Rule, ...] = (
     # between the entry and SIGTERM
     Rule("noted, and no longer wanted", lambda f: f.entry and not f.intended and not f.wanted, Move.WITHDRAW),
     Rule("noted, hands off since", lambda f: f.entry and not f.intended and f.maintenance, Move.WITHDRAW),
+    Rule("noted, and it lies down", lambda f: f.entry and not f.intended and f.lies_down, Move.INTEND),
     Rule("noted, it died by itself", lambda f: f.entry and not f.intended and not f.alive, Move.WITHDRAW),
     Rule(
         "noted, the guard says no now", lambda f: f.entry and not f.intended and f.verdict is Verdict.NO, Move.WITHDRAW
@@ -119,11 +121,11 @@ RULES: tuple[Rule, ...] = (
     # noted, and no entry: the transaction was refused, or never sent
     Rule("noted, never taken, not wanted", lambda f: f.recorded and not f.wanted, Move.FORGET),
     # asking
-    Rule("nothing is wanted", lambda f: not f.wanted or not f.alive, Move.NONE),
+    Rule("nothing is wanted", lambda f: not f.wanted or not (f.alive or f.lies_down), Move.NONE),
     Rule("hands off", lambda f: f.maintenance, Move.REFUSED),
     Rule("one at a time", lambda f: f.others_working, Move.REFUSED),
-    Rule("first the verdict", lambda f: f.verdict is Verdict.NONE, Move.JUDGE),
-    Rule("the guard says no", lambda f: f.verdict is Verdict.NO, Move.REFUSED),
+    Rule("first the verdict", lambda f: f.alive and f.verdict is Verdict.NONE, Move.JUDGE),
+    Rule("the guard says no", lambda f: f.alive and f.verdict is Verdict.NO, Move.REFUSED),
     Rule("note the token", lambda f: not f.recorded, Move.NOTE),
     Rule("take it", lambda _f: True, Move.TAKE),
 )

@@ -22,6 +22,7 @@ from bubuku.core.actions import (
     Result,
     SendStop,
     SettlePermit,
+    StartBroker,
     TakePermit,
     WriteChange,
 )
@@ -218,9 +219,11 @@ class Position:
                 return memory, (TakePermit(self.node_id, entry, found.version, self.meeting.maintenance.version),)
             case Move.ACKNOWLEDGE if stop is not None:
                 return memory, (Remember(replace(record, stop=replace(stop, marker=record.marker))),)
-            case Move.INTEND if stop is not None:
-                intended = replace(stop, intended=True, process=obs.process.identity, in_sync=self._in_sync())
-                return memory, (Remember(replace(record, stop=intended, stop_intent=True)),)
+            case Move.INTEND if stop is not None and not self._starts:
+                alive = obs.process.identity
+                in_sync = None if alive is None else self._in_sync()
+                intended = replace(stop, intended=True, process=alive, in_sync=in_sync)
+                return memory, (Remember(replace(record, stop=intended, stop_intent=alive is not None)),)
             case Move.SIGNAL if obs.process.identity is not None:
                 return memory, (SendStop(obs.process.identity, obs.outcomes[Judge].begun + VERDICT_SECONDS),)
             case Move.WITHDRAW | Move.RELEASE if stop is not None:
@@ -232,6 +235,11 @@ class Position:
             case Move.WAIT:
                 return self._waiting()
         return memory, ()
+
+    @property
+    def _starts(self) -> bool:
+        """In this very cycle: it does not lie down any more then."""
+        return any(isinstance(action, StartBroker) for action in self.decided.actions)
 
     def _may_write(self) -> bool:
         return stop_facts.is_ours(self.obs, self.meeting) and not self.facts.taking
@@ -301,6 +309,8 @@ class Position:
             return Progress(
                 "waiting", f"waits for {named(working)}, which {'is' if len(working) == 1 else 'are'} in work"
             )
+        if facts.lies_down:
+            return Progress("stopping", "Kafka does not run now, and is kept down")
         if not facts.alive:
             return Progress("waiting", "Kafka does not run now; it is started first")
         return self._refused(change) or Progress("checking", "whether it may be stopped is being looked at")
@@ -370,7 +380,7 @@ def _next_document(obs: Observation, at: Position, change: Change, progress: Pro
     if ours and at.given_up and at.facts.permit_known and not at._unrested():
         sentence = f"broker {at.node_id} was stopped and does not come back: {at.decided.sentence}"
         return changes.ended(change, ChangeState.FAILED, sentence, obs.wall)
-    down = stop is not None and stop.stay_down and not at.facts.alive
+    down = stop is not None and stop.stay_down and stop.intended and not at.facts.alive
     if kind.stays_down and ours and down and at.facts.permit_known and not at._unrested():
         return changes.ended(change, ChangeState.DONE, f"broker {at.node_id} is stopped, and stays so", obs.wall)
     if stop is not None and stop.stay_down and kind.stops and not ours:

@@ -124,6 +124,7 @@ ROWS = (
     Case("known to this ZooKeeper now", 1, 1, "The entry is written again when the stop is over, and so on for ever."),
     Case("noted, and no longer wanted", 1, 1, "A restart that was cancelled in time is done all the same."),
     Case("noted, hands off since", 1, 1, "A broker is stopped although the daemon knows of maintenance."),
+    Case("noted, and it lies down", 1, 2, "A broker that cannot be started is asked to stop for ever, and never held."),
     Case(
         "noted, it died by itself",
         1,

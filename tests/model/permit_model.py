@@ -110,6 +110,7 @@ def _facts(host: Host, entry: int, others_working: bool, maintenance: bool, vari
     known = host.knows and not _must_settle(host, variant)
     return Facts(
         wanted=host.wanted,
+        lies_down=host.wanted and host.stay_down and host.broker == GONE,
         stay_down=host.stay_down,
         maintenance=maintenance and host.knows,
         permit_known=known,

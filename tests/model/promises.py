@@ -49,21 +49,25 @@ def _rests_on(move: Move, facts: Facts, host: Host) -> str | None:
         return None  # what may go down already is said again
     if move is Move.TAKE and not facts.recorded:
         return "asks for an entry that its own disk does not know: its successor would believe that SIGTERM was sent"
-    if move is Move.TAKE and not (facts.wanted and facts.alive):
+    if move is Move.TAKE and not (facts.wanted and (facts.alive or facts.lies_down)):
         return "asks for the permit although nothing is to be stopped"
-    if move is Move.TAKE and facts.verdict is not Verdict.YES:
+    if move is Move.TAKE and facts.verdict is not Verdict.YES and not facts.lies_down:
         return "asks for the permit without the guard's yes"
     if move is Move.INTEND:
         if not facts.wanted:
             return "means to stop a broker that nobody wants stopped any more, and cannot take that back"
         if facts.maintenance:
             return "means to stop its broker in maintenance"
+        if facts.lies_down:
+            return None
         if not facts.alive:
             return "means to stop a broker that does not run: in which ISRs it was is not known any more"
         if facts.verdict is not Verdict.YES:
             return "means to stop its broker without the guard's yes, and cannot take that back"
     if move is Move.SIGNAL and not facts.same_process:
         return "sends SIGTERM to another process than the one that it was meant for"
+    if move is Move.WITHDRAW and facts.lies_down and not facts.maintenance:
+        return "gives the entry of a broker back that lies down and is to stay so, only to ask for it again"
     if move is Move.FORGET and facts.entry:
         return "forgets a stop whose entry is in the permit"
     if move is Move.FORGET and facts.signalled and facts.same_process:

@@ -259,6 +259,55 @@ def test_an_entry_without_a_record_is_taken_as_a_stop_that_was_sent_and_is_settl
     assert acts(decide(POLICY, memory, after)[1], *WRITES) == [SettlePermit()]
 
 
+def lying(record: Record, view: CoordinationView, **changes: Any) -> Observation:
+    """Its Kafka has ended by itself and cannot be started: the template is spoilt."""
+    usual = {"coordination": read(view), "record": record, "settings_digest": None, "settings_error": "no template"}
+    return after_end(**{**usual, **changes})
+
+
+def test_a_stop_of_a_broker_that_cannot_be_started_holds_it_down_at_once_without_a_verdict() -> None:
+    asked = change(kind="stop")
+    wanted = stop(process=None, why="stopped_on_purpose", stay_down=True)
+    obs = lying(ran(), agreed(asked))
+    memory = counted(obs, noted=TOKEN)
+    assert noted_stop(decided(obs, memory)) == wanted
+    obs = lying(noted(wanted), agreed(asked))
+    (take,) = acts(decided(obs, memory), Judge, *WRITES)
+    assert isinstance(take, TakePermit)
+    ours = entry(why="stopped_on_purpose")
+    there = agreed(asked, ours=ours, version=VERSION + 1)
+    obs = lying(noted(wanted), there, outcomes=taken())
+    decision = decided(obs, memory)
+    record = saved(decision)
+    assert record is not None
+    assert record.stop == replace(wanted, intended=True)
+    assert not record.stop_intent, "nothing was told to stop"
+    assert not acts(decision, Judge, *WRITES)
+    obs = lying(record, there, outcomes=taken())
+    assert acts(decided(obs, memory), *WRITES) == [RestPermit(1, TOKEN)]
+    obs = lying(record, agreed(asked, ours=replace(ours, working=False), version=VERSION + 2), outcomes=taken())
+    decision = decided(obs, memory)
+    assert (decision.state, decision.reason) == (S.NOT_RUNNING, Reason.STOPPED_ON_PURPOSE)
+    (write,) = acts(decision, WriteChange)
+    assert (write.change.state, write.change.sentence) == (C.DONE, "broker 1 is stopped, and stays so")
+
+
+def test_a_broker_that_is_started_in_that_very_cycle_is_not_held_down() -> None:
+    there = agreed(change(kind="stop"), ours=entry(), version=VERSION + 1)
+    outcomes = {**taken(), **raised()}
+    record = noted(stop(process=None, stay_down=True))
+    clean = read((log_dir(clean=True),))
+    obs = lying(record, there, outcomes=outcomes, settings_digest="d1", settings_error=None, log_dirs=clean)
+    decision = decided(obs, counted(obs, noted=TOKEN, raise_sent_at=NOW - 0.5, election_since=NOW - 60))
+    assert acts(decision, StartBroker)
+    assert (saved(decision) or record).stop == record.stop
+
+
+def test_a_stop_that_is_noted_only_is_not_done_because_its_broker_died() -> None:
+    obs = lying(noted(stop(stay_down=True)), agreed(change(kind="stop")))
+    assert all(write.change.state.is_open for write in acts(decided(obs, counted(obs, noted=TOKEN)), WriteChange))
+
+
 def test_a_stop_of_before_a_wipe_is_entered_again_and_then_acknowledged_before_it_is_finished() -> None:
     record = noted(intended(marker="wiped"), stop_intent=True)
     assert acknowledged(record) is None
