@@ -43,11 +43,14 @@ class Operations:
         view: Callable[[], Dated[CoordinationView]],
         cluster: Callable[[], Dated[ClusterView]],
         clock: Clock,
-        joined: Callable[[], str | None] = lambda: None,
+        marker: Callable[[], str | None],
     ) -> None:
+        """`marker`: UUID of the root that this daemon has joined."""
         self._permits, self._changes = permits, changes
-        self._view, self._clock, self._joined = view, clock, joined
-        self._submission = Submission(changes, verdicts, self._meeting, lambda: cluster().value, clock)
+        self._view, self._clock, self._marker = view, clock, marker
+        self._submission = Submission(
+            changes, verdicts, lambda: self._meeting(writing=True), lambda: cluster().value, clock
+        )
 
     @property
     def refusals(self) -> Mapping[str, int]:
@@ -74,6 +77,7 @@ class Operations:
     def cancel(self, sequence: int, dry_run: bool = False) -> Change:
         """Before its broker was stopped nothing happens to it; afterwards it is started again. Raises UsageError where
         there is no such open change."""
+        self._meeting(writing=True)
         found = self.change(sequence)
         if not found.state.is_open:
             raise UsageError(f"change {sequence} has ended already: {found.state}")
@@ -101,6 +105,7 @@ class Operations:
     def pause(self, sequence: int, paused: bool) -> Change:
         """It asks for nothing more until told to go on; what is at work is ended. Raises as `cancel`, and UsageError
         for a change of one broker."""
+        self._meeting(writing=True)
         found = self.change(sequence)
         if not found.state.is_open:
             raise UsageError(f"change {sequence} has ended already: {found.state}")
@@ -129,7 +134,7 @@ class Operations:
         self, on: bool, by: str, text: str | None, for_seconds: float | None, dry_run: bool = False
     ) -> None:
         """`for_seconds`: None, until it is switched off."""
-        self._meeting()
+        self._meeting(writing=True)
         if not dry_run:
             self._changes.set_maintenance(on, by, text, for_seconds, DEADLINE_SECONDS)
 
@@ -147,6 +152,7 @@ class Operations:
         Raises UsageError where it has none, UnavailableError where it was not taken out, TimedOutError where that is
         not known.
         """
+        self._meeting(writing=True)
         entry = self.permit().get(node)
         if entry is None:
             raise UsageError(f"broker {node} is not in the permit; see: bubuku-cli permit show")
@@ -159,17 +165,24 @@ class Operations:
             raise UnavailableError(f"broker {node} is still in the permit: {outcome.detail}")
         return entry
 
-    def _meeting(self) -> CoordinationView:
+    def _meeting(self, writing: bool = False) -> CoordinationView:
         view = self._view().value
         if view is None or not view.connected:
             raise UnavailableError("ZooKeeper does not answer, and changes are written there; ask again")
         if view.predecessor_v1:
             raise RefusedError("an original bubuku daemon (v1) is at work on this cluster: stop it first")
-        joined = self._joined()
-        if view.marker_read and joined is not None and view.marker != joined:
-            there = "has no marker" if view.marker is None else f"carries marker {view.marker}"
-            raise RefusedError(
-                f"this ZooKeeper {there}, and this daemon joined {joined}: nothing is stopped until that is mended; "
-                "see docs/operations.md, marker_missing"
-            )
+        if writing:
+            _check_root(view, self._marker())
         return view
+
+
+def _check_root(view: CoordinationView, joined: str | None) -> None:
+    """It is the ZooKeeper that this daemon has joined, and no wiped or foreign one."""
+    if joined is None or not view.marker_read:
+        raise UnavailableError("this daemon has not joined this ZooKeeper yet; ask again")
+    if view.marker != joined:
+        there = "no marker" if view.marker is None else f"marker {view.marker}"
+        raise RefusedError(
+            f"this ZooKeeper carries {there}, and this daemon has joined {joined}, so nothing is asked for here; "
+            "see marker_missing in docs/operations.md"
+        )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from bubuku.core.errors import UnavailableError, UsageError
 from bubuku.core.guard import Verdict, judge
@@ -17,7 +18,8 @@ DEADLINE_SECONDS = 10.0  # for the cluster's answers
 
 
 class Verdicts:
-    """`cluster_id`: as in this host's log dirs; `permitted`: the ids in the permit; `members`: those with a daemon."""
+    """`cluster_id`: as in this host's log dirs; `permitted`: the ids in the permit; `members`: those with a daemon;
+    `joined`: those whose daemon has joined this ZooKeeper."""
 
     def __init__(
         self,
@@ -25,9 +27,11 @@ class Verdicts:
         cluster_id: Callable[[], str | None],
         permitted: Callable[[], frozenset[int]],
         members: Callable[[], Iterable[int]],
+        joined: Callable[[], frozenset[int]],
     ) -> None:
         self._kafka = kafka
         self._cluster_id, self._permitted, self._members = cluster_id, permitted, members
+        self._joined = joined
         self._one = threading.Lock()
 
     def safe_to_stop(self, nodes: frozenset[int], accept_unavailable: bool) -> Verdict:
@@ -39,11 +43,11 @@ class Verdicts:
         if not self._one.acquire(timeout=WAIT_SECONDS):
             raise UnavailableError("another question is being answered; ask again in a few seconds")
         try:
-            permitted = self._permitted()
+            permitted, joined = self._permitted(), self._joined()
             evidence = self._kafka.evidence(nodes, permitted, self._cluster_id(), DEADLINE_SECONDS)
         finally:
             self._one.release()
         known = evidence.known.union(self._members())
         for node in sorted(nodes - known):
             raise UsageError(f"there is no broker {node} in this cluster; it has {', '.join(map(str, sorted(known)))}")
-        return judge(nodes, evidence, accept_unavailable)
+        return judge(nodes, replace(evidence, joined=joined), accept_unavailable)

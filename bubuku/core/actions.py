@@ -119,6 +119,8 @@ class Judge:
     permitted: frozenset[int]  # the other brokers in the permit
     version: int  # of the permit that `permitted` is from
     accept_unavailable: bool
+    joined: frozenset[int]  # as `guard.Evidence.joined`, from the same reading as the permit
+    settled: bool  # as `guard.Evidence.settled`
 
 
 @dataclass(frozen=True, slots=True)

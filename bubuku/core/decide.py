@@ -9,24 +9,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bubuku.core import addresses, gates, identity, lifecycle, parents, stopping
+from bubuku.core import addresses, gates, identity, invariants, lifecycle, parents, stopping
 from bubuku.core.actions import (
     Action,
     EndStalled,
-    Fence,
     JoinMarker,
-    KillStuck,
     MarkDirs,
     RecordDesired,
     Remember,
     Result,
-    SendStop,
     StartBroker,
     StopGracefully,
     WriteChange,
 )
 from bubuku.core.case import Case
-from bubuku.core.errors import InvariantError
 from bubuku.core.memory import Memory
 from bubuku.core.model import BrokerState, Desired, Exit, Record
 from bubuku.core.observation import Decision, Observation, Policy
@@ -59,41 +55,10 @@ def decide(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, De
     actions = _saved_first((*actions, *step.actions, *(() if moved_on is None else (moved_on,))))
     said = addresses.note(policy, memory, latest)
     decision = replace(decision, actions=actions, note=said, progress_of_stop=step.progress)
-    check(memory.state, decision, obs)
+    invariants.check(memory.state, decision, obs)
     if decision.state is not memory.state:
         memory = replace(memory, state=decision.state, since=obs.now)
     return memory, decision
-
-
-def check(before: BrokerState, decision: Decision, obs: Observation) -> None:
-    """The rules that hold after every decision."""
-    if decision.state is not before and decision.state not in lifecycle.FOLLOWS[before]:
-        raise InvariantError(f"{decision.state} cannot follow {before}: {decision.sentence}")
-    alive = obs.process.identity is not None
-    for action in decision.actions:
-        if isinstance(action, StartBroker) and alive:
-            raise InvariantError("a second Kafka was about to be started beside a running one")
-        if isinstance(action, StartBroker) and (not obs.foreign.known or obs.foreign.value is not None):
-            raise InvariantError("a Kafka was about to be started beside one that may run already")
-        if isinstance(action, Fence):
-            ended = obs.process.exit
-            if alive or ended is None or ended.identity != obs.record.process:
-                raise InvariantError("a fence was about to be sent without proof of death")
-        if isinstance(action, EndStalled) and obs.record.registration is not None:
-            raise InvariantError("a broker that had registered was about to be ended as stalled")
-        if isinstance(action, SendStop | KillStuck):
-            _check_stop(action, obs)
-
-
-def _check_stop(action: SendStop | KillStuck, obs: Observation) -> None:
-    """Our entry is in the permit as it was read last, and the intent is on disk, of this very process."""
-    stop, meeting = obs.record.stop, obs.coordination.value
-    if stop is None or not stop.intended or stop.process != action.identity:
-        raise InvariantError("a broker was about to be stopped without an intent on disk")
-    if isinstance(action, SendStop):
-        entries = meeting.permit.entries.values() if meeting is not None and meeting.permit is not None else ()
-        if all(entry.token != stop.token for entry in entries):
-            raise InvariantError("a broker was about to be stopped without its entry in the permit")
 
 
 def back_off_seconds(failures: int, served: bool) -> float:
@@ -344,7 +309,7 @@ def _chores(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, t
         if None not in (ours, meeting.marker_cluster_id) and ours != meeting.marker_cluster_id:
             return memory, ()  # another cluster's ZooKeeper: joining it would outlast the mistake
         if meeting.marker is not None:
-            return memory, (Remember(replace(record, marker=meeting.marker)),)
+            return memory, (Remember(_joining(record, meeting.marker)),)
         if ours is not None and _due(memory.join_sent_at, obs.now):
             return replace(memory, join_sent_at=obs.now), (JoinMarker(ours),)
         return memory, ()
@@ -359,6 +324,13 @@ def _chores(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, t
     if meeting.desired == wanted or running or not _due(memory.desired_sent_at, obs.now):
         return memory, ()
     return replace(memory, desired_sent_at=obs.now), (RecordDesired(record.node_id, wanted),)
+
+
+def _joining(record: Record, marker: str) -> Record:
+    """Of a stop that another root's permit knew only what may have been sent is left: it is entered into this one's."""
+    stop = record.stop
+    begun = stop is not None and (stop.intended or stop.marker == marker)
+    return replace(record, marker=marker, stop=stop if begun else None)
 
 
 def _mark_adopted(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, tuple[Action, ...]]:

@@ -10,7 +10,10 @@ For every partition with a replica on a broker that is to stop, with
 - |T| <= m (RF 1, or min ISR = RF): it cannot be kept available. Only where the operator accepts that, and even then
   |L| >= 1 is needed where |T| >= 2, so that no acknowledged record is at risk;
 - repair exception: a partition whose ISR the broker has left already, or whose replica on it is offline, does not hold
-  it back, unless another broker that is to stop, or is in the permit, has a replica of it.
+  it back, unless another broker that is to stop, or is in the permit, has a replica of it, or the broker is as it is
+  only since a moment: it may come into that ISR, or be listed again, before it is stopped.
+
+A broker that answers, and whose daemon has not joined our ZooKeeper, may go down by another permit: the answer is no.
 
 KRaft's controllers have a quorum, which is guarded too (`judge_quorum`).
 Unknown means no: what could not be had is `Evidence.missing`, and the partitions that are known are judged all the
@@ -143,6 +146,8 @@ class Evidence:
     alone: bool = False  # told by a broker that is to stop itself, for there is no other one
     known: frozenset[int] = frozenset()  # every node that the cluster has heard of; not judged
     begun: float = 0.0  # monotonic seconds: nothing in here is older
+    joined: frozenset[int] | None = None  # whose daemons have joined our ZooKeeper; None: not looked at
+    settled: bool = True  # the broker has been as it is for long: what it is out of sync for, it stays out of
 
 
 def judge(brokers: Iterable[int], evidence: Evidence, accept_unavailable: bool = False) -> Verdict:
@@ -153,6 +158,12 @@ def judge(brokers: Iterable[int], evidence: Evidence, accept_unavailable: bool =
     blocked: dict[tuple[str, int], Blocked] = {}
     accepted: set[tuple[str, int]] = set()
     unknown = [] if evidence.missing is None else [evidence.missing]
+    strangers = _strangers(evidence, stopping)
+    if strangers:
+        it, them = ("answers", "it") if len(strangers) == 1 else ("answer", "them")
+        unknown.append(
+            f"{named(strangers)} {it}, and no daemon beside {them} has joined this ZooKeeper: start bubuku there"
+        )
     if evidence.alone and not accept_unavailable:
         unknown.append("there is no other broker to ask or to take over, so its unavailability has to be accepted")
     unconfigured: set[str] = set()
@@ -162,7 +173,7 @@ def judge(brokers: Iterable[int], evidence: Evidence, accept_unavailable: bool =
             continue
         if p.adding or p.removing:
             moving.add((p.topic, p.partition))
-        if _is_repair(p, stopping):
+        if evidence.settled and _is_repair(p, stopping):
             continue
         needed = evidence.min_isr.get(p.topic)
         if needed is None:
@@ -209,6 +220,14 @@ def judge_quorum(stopping: frozenset[int], wanted: frozenset[int], quorum: Quoru
         return None, warning
     who = f" ({', '.join(map(str, sorted(left)))})" if left else ""
     return f"of {size} controllers {len(left)} would be left that have caught up{who}, {needed} must be", None
+
+
+def _strangers(evidence: Evidence, stopping: frozenset[int]) -> frozenset[int]:
+    """Who lives and may be stopped by a permit that is not ours, or was by one that is lost: unknown, so no."""
+    if evidence.joined is None:
+        return frozenset()
+    voters = frozenset[int]() if evidence.quorum is None else evidence.quorum.caught_up
+    return (evidence.answered | voters) - evidence.dead - stopping - evidence.joined
 
 
 def _is_repair(p: Partition, stopping: frozenset[int]) -> bool:

@@ -274,6 +274,7 @@ class Member:
     note: str | None = None  # as `observation.Note`
     note_due_epoch: float | None = None
     kafka_server: str | None = None  # "host:port" of its broker, for clients of the same protocol as ours
+    marker: str | None = None  # the root whose permit has all that this daemon may do to its broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +303,11 @@ class CoordinationView:
     permit: Permit | None = None  # None: not read yet, not made yet, or unreadable
     maintenance: Maintenance | None = None  # as `permit`
     changes: tuple[Change, ...] = ()  # the open ones, in the order of their sequence
+
+    @property
+    def joined(self) -> frozenset[int]:
+        """The ids whose daemons are here and have acknowledged this root: their brokers go down by its permit alone."""
+        return frozenset(m.node_id for m in self.members if m.marker is not None and m.marker == self.marker)
 
 
 @dataclass(frozen=True, slots=True)

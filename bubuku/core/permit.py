@@ -33,6 +33,7 @@ class Move(StrEnum):
     NOTE = "note"  # write down, durably, under which token we are about to ask
     JUDGE = "judge"  # gather evidence begun after the permit that we know
     TAKE = "take"  # the transaction that adds our entry
+    ACKNOWLEDGE = "acknowledge"  # write down that this ZooKeeper's permit has the stop that another one's had
     INTEND = "intend"  # write down, durably, that SIGTERM may be sent from now on
     SIGNAL = "signal"  # SIGTERM, by a helper bounded by the verdict's age
     KEEP_DOWN = "keep_down"  # it is down and is meant to stay so
@@ -55,11 +56,13 @@ class Facts:
     """What one daemon knows about its own stop, each drawn once from an observation."""
 
     wanted: bool  # a change, or the daemon itself, wants our broker stopped
-    stay_down: bool  # …and not started again until an operator says so
+    lies_down: bool  # …for good, and it is down by itself already: nothing has to be sent, and so nothing judged
+    stay_down: bool  # what we stopped is not started again until an operator says so
     maintenance: bool
     permit_known: bool  # read since the last outcome that was unknown
     entry: bool  # the permit has an entry of ours…
     entry_is_recorded: bool  # …whose token is in our state file
+    moved: bool  # SIGTERM may have been sent under the permit of another ZooKeeper, and this one may not know of it
     others_working: bool  # somebody else's entry is in work
     recorded: bool  # the state file has a token: we asked, or were about to
     intended: bool  # the state file says that SIGTERM may have been sent…
@@ -87,9 +90,13 @@ RULES: tuple[Rule, ...] = (
     Rule("unknown means wait", lambda f: (f.wanted or f.recorded) and (not f.permit_known or f.taking), Move.WAIT),
     # an entry of ours that the state file does not know: the disk was lost, or the predecessor was another one
     Rule("an entry without a record", lambda f: f.entry and not f.entry_is_recorded, Move.ADOPT),
+    # ZooKeeper was wiped, or is another one: nobody stops a broker before we have acknowledged it
+    Rule("begun under another ZooKeeper", lambda f: f.moved and not f.entry, Move.TAKE),
+    Rule("known to this ZooKeeper now", lambda f: f.moved, Move.ACKNOWLEDGE),
     # between the entry and SIGTERM
     Rule("noted, and no longer wanted", lambda f: f.entry and not f.intended and not f.wanted, Move.WITHDRAW),
     Rule("noted, hands off since", lambda f: f.entry and not f.intended and f.maintenance, Move.WITHDRAW),
+    Rule("noted, and it lies down", lambda f: f.entry and not f.intended and f.lies_down, Move.INTEND),
     Rule("noted, it died by itself", lambda f: f.entry and not f.intended and not f.alive, Move.WITHDRAW),
     Rule(
         "noted, the guard says no now", lambda f: f.entry and not f.intended and f.verdict is Verdict.NO, Move.WITHDRAW
@@ -114,11 +121,11 @@ RULES: tuple[Rule, ...] = (
     # noted, and no entry: the transaction was refused, or never sent
     Rule("noted, never taken, not wanted", lambda f: f.recorded and not f.wanted, Move.FORGET),
     # asking
-    Rule("nothing is wanted", lambda f: not f.wanted or not f.alive, Move.NONE),
+    Rule("nothing is wanted", lambda f: not f.wanted or not (f.alive or f.lies_down), Move.NONE),
     Rule("hands off", lambda f: f.maintenance, Move.REFUSED),
     Rule("one at a time", lambda f: f.others_working, Move.REFUSED),
-    Rule("first the verdict", lambda f: f.verdict is Verdict.NONE, Move.JUDGE),
-    Rule("the guard says no", lambda f: f.verdict is Verdict.NO, Move.REFUSED),
+    Rule("first the verdict", lambda f: f.alive and f.verdict is Verdict.NONE, Move.JUDGE),
+    Rule("the guard says no", lambda f: f.alive and f.verdict is Verdict.NO, Move.REFUSED),
     Rule("note the token", lambda f: not f.recorded, Move.NOTE),
     Rule("take it", lambda _f: True, Move.TAKE),
 )

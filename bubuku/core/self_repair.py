@@ -11,9 +11,8 @@ from dataclasses import replace
 from bubuku.core.memory import Memory
 from bubuku.core.observation import Observation, Policy
 from bubuku.core.reasons import Reason
-from bubuku.core.stop_facts import Want
+from bubuku.core.stop_facts import UNLISTED_SESSIONS, Want
 
-SESSIONS = 2.0  # unlisted for longer than so many session time-outs
 LOOKED_SECONDS = 15.0  # the registration was read since
 BUDGET, BUDGET_SECONDS = 3, 3600.0  # a broker that this does not mend is left to people
 
@@ -29,7 +28,8 @@ def want(policy: Policy, memory: Memory, obs: Observation) -> Want | None:
     since, process, view = memory.unlisted_since, obs.process.identity, obs.registration.value
     if since is None or process is None or view is None or view.others == 0:
         return None
-    if obs.now - since <= SESSIONS * policy.session_timeout or obs.registration.begun < obs.now - LOOKED_SECONDS:
+    long = UNLISTED_SESSIONS * policy.session_timeout
+    if obs.now - since <= long or obs.registration.begun < obs.now - LOOKED_SECONDS:
         return None
     token = f"{obs.record.instance}:repair:{process.pid}:{process.start_ticks}"
     begun = memory.repaired == process or (obs.record.stop is not None and obs.record.stop.token == token)

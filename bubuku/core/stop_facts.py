@@ -22,13 +22,15 @@ from bubuku.core.actions import (
 )
 from bubuku.core.guard import Verdict
 from bubuku.core.memory import Memory
-from bubuku.core.model import BrokerState, CoordinationView, Partition
+from bubuku.core.model import BrokerState, CoordinationView, Partition, Record, Role
 from bubuku.core.observation import Observation, Policy
 from bubuku.core.permit import VERDICT_SECONDS, Facts
 from bubuku.core.reasons import Reason
 from bubuku.core.shared import Permit, Stop
 
 NO_LASTS_SECONDS = 5.0  # so often the guard is asked again by a stop that it refuses
+UNLISTED_SESSIONS = 2.0  # unlisted for longer than so many session time-outs is not a moment's absence
+LAG_SECONDS = 60.0  # a server of ZooKeeper that lags for longer than syncLimit is none any more; that is 10 to 20 s
 WRITES: tuple[type, ...] = (TakePermit, DropPermit, RestPermit)
 _NEVER = float("-inf")
 
@@ -98,14 +100,17 @@ def draw(policy: Policy, memory: Memory, obs: Observation, node_id: int, want: W
     elsewhere = [] if found is None else [e for n, e in found.entries.items() if n != node_id]
     running = {kind for kind, outcome in obs.outcomes.items() if outcome.result is Result.RUNNING}
     maintenance = None if meeting is None else meeting.maintenance
+    wanted = want is not None and (stop is None or _same(stop, want))
     return Facts(
-        wanted=want is not None and (stop is None or _same(stop, want)),
+        wanted=wanted,
+        lies_down=wanted and want is not None and want.stay_down and _nothing_runs(policy, obs, node_id),
         stay_down=stop is not None and stop.stay_down,
         maintenance=maintenance is not None and maintenance.holds(obs.wall),
         permit_known=found is not None,
         entry=entry is not None,
         entry_is_recorded=entry is not None and stop is not None and entry.token == stop.token,
         others_working=any(e.working for e in elsewhere),
+        moved=stop is not None and acknowledged(obs.record) is None,
         recorded=stop is not None,
         intended=stop is not None and stop.intended,
         same_process=stop is not None and stop.process is not None and stop.process == obs.process.identity,
@@ -117,6 +122,20 @@ def draw(policy: Policy, memory: Memory, obs: Observation, node_id: int, want: W
         signalled=stop is not None and _sent(obs, stop),
         back=memory.back_since is not None and _settled_down(policy, memory, obs),
     )
+
+
+def _nothing_runs(policy: Policy, obs: Observation, node_id: int) -> bool:
+    """No Kafka of this broker runs, as it was looked at since the last end: none here, where its data is on record, nor
+    anywhere else, where the cluster would list it."""
+    ended = obs.process.exit.at if obs.process.exit is not None else _NEVER
+    if obs.process.identity is not None or obs.record.node_id != node_id or not obs.record.dirs:
+        return False
+    found, listed = obs.foreign.value, obs.registration.value
+    if not obs.foreign.known or obs.foreign.begun < ended or (found is not None and found.is_kafka):
+        return False
+    if Role.BROKER not in policy.roles:
+        return True  # a dedicated controller is not listed
+    return listed is not None and listed.asked_for == node_id and listed.own is None and obs.registration.begun >= ended
 
 
 def _same(stop: Stop, want: Want) -> bool:
@@ -139,14 +158,33 @@ def _known_permit(memory: Memory, obs: Observation, meeting: CoordinationView | 
         return None
     if not is_ours(obs, meeting) or meeting.predecessor_v1 or needs_settling(memory, obs):
         return None
-    newest = max((_version(obs.outcomes.get(k)) for k in (*WRITES, SettlePermit)), default=-1)
+    newest = max((_unread(obs, obs.outcomes.get(kind)) for kind in (*WRITES, SettlePermit)), default=-1)
     return meeting.permit if meeting.permit.version >= newest else None
+
+
+def _unread(obs: Observation, outcome: Outcome | None) -> int:
+    """The version that a write of ours made and that the reading may not show yet, from a server that lags behind. One
+    begun long afterwards shows what stands, though it be lower: ZooKeeper was restored."""
+    late = outcome is not None and outcome.ended is not None and obs.coordination.begun - outcome.ended >= LAG_SECONDS
+    return -1 if late else _version(outcome)
 
 
 def is_ours(obs: Observation, meeting: CoordinationView) -> bool:
     """It answers, it is the ZooKeeper that we joined, and we are the member of our id in it."""
     joined = obs.record.marker is not None and meeting.marker == obs.record.marker
     return meeting.connected and joined and meeting.member_owner == obs.record.instance
+
+
+def acknowledged(record: Record) -> str | None:
+    """The root that we show to have joined: its permit has, or had, whatever may bring our broker down."""
+    stop = record.stop
+    return record.marker if stop is None or not stop.intended or stop.marker == record.marker else None
+
+
+def settled(policy: Policy, memory: Memory, obs: Observation, state: BrokerState) -> bool:
+    """Our broker has been in this state for long: its being out of sync, or unlisted, is not about to end by itself."""
+    window = policy.stability if state is BrokerState.SERVING else UNLISTED_SESSIONS * policy.session_timeout
+    return memory.state is state and obs.now - memory.since >= window
 
 
 def _version(outcome: Outcome | None) -> int:

@@ -22,6 +22,7 @@ from bubuku.core.actions import (
     Result,
     SendStop,
     SettlePermit,
+    StartBroker,
     TakePermit,
     WriteChange,
 )
@@ -105,7 +106,9 @@ def forced_record(record: Record, process: ProcessId) -> Record:
     stop = record.stop
     if stop is None or not stop.intended or stop.process != process:
         stop = (
-            stop if stop is not None else Stop(_leave_token(record, process), None, Reason.TERMINATING.value, process)
+            stop
+            if stop is not None
+            else Stop(_leave_token(record, process), None, Reason.TERMINATING.value, process, marker=record.marker)
         )
         stop = replace(stop, intended=True, process=process)
     return replace(record, stop=stop, stop_intent=True)
@@ -188,6 +191,7 @@ class Position:
                     obs.process.identity,
                     want.stay_down,
                     want.accept_unavailable,
+                    marker=record.marker,
                 )
                 memory, acts = replace(memory, noted=want.token), (Remember(replace(record, stop=noted)),)
                 if want.why is not Reason.NOT_REGISTERED or obs.process.identity is None:
@@ -199,7 +203,8 @@ class Position:
             case Move.ADOPT if found is not None:
                 entry = found.entries[self.node_id]
                 alive = obs.process.identity
-                adopted = Stop(entry.token, entry.change, entry.why, alive, stay_down=not entry.working, intended=True)
+                kept = not entry.working
+                adopted = Stop(entry.token, entry.change, entry.why, alive, kept, intended=True, marker=record.marker)
                 # not `noted`: what its writer has sent since may be on its way, and is settled first
                 return memory, (Remember(replace(record, stop=adopted, stop_intent=alive is not None)),)
             case Move.JUDGE if found is not None:
@@ -207,13 +212,18 @@ class Position:
                 accept = (
                     stop.accept_unavailable if stop is not None else bool(self.want and self.want.accept_unavailable)
                 )
-                return memory, (Judge(self.node_id, permitted, found.version, accept),)
+                settled = stop_facts.settled(self.policy, memory, obs, self.state)
+                return memory, (Judge(self.node_id, permitted, found.version, accept, self.meeting.joined, settled),)
             case Move.TAKE if found is not None and stop is not None and self.meeting.maintenance is not None:
                 entry = Entry(stop.token, self.policy.host, obs.wall, change=stop.change, why=stop.why)
                 return memory, (TakePermit(self.node_id, entry, found.version, self.meeting.maintenance.version),)
-            case Move.INTEND if stop is not None:
-                intended = replace(stop, intended=True, process=obs.process.identity, in_sync=self._in_sync())
-                return memory, (Remember(replace(record, stop=intended, stop_intent=True)),)
+            case Move.ACKNOWLEDGE if stop is not None:
+                return memory, (Remember(replace(record, stop=replace(stop, marker=record.marker))),)
+            case Move.INTEND if stop is not None and not self._starts:
+                alive = obs.process.identity
+                in_sync = None if alive is None else self._in_sync()
+                intended = replace(stop, intended=True, process=alive, in_sync=in_sync)
+                return memory, (Remember(replace(record, stop=intended, stop_intent=alive is not None)),)
             case Move.SIGNAL if obs.process.identity is not None:
                 return memory, (SendStop(obs.process.identity, obs.outcomes[Judge].begun + VERDICT_SECONDS),)
             case Move.WITHDRAW | Move.RELEASE if stop is not None:
@@ -225,6 +235,11 @@ class Position:
             case Move.WAIT:
                 return self._waiting()
         return memory, ()
+
+    @property
+    def _starts(self) -> bool:
+        """In this very cycle: it does not lie down any more then."""
+        return any(isinstance(action, StartBroker) for action in self.decided.actions)
 
     def _may_write(self) -> bool:
         return stop_facts.is_ours(self.obs, self.meeting) and not self.facts.taking
@@ -294,6 +309,8 @@ class Position:
             return Progress(
                 "waiting", f"waits for {named(working)}, which {'is' if len(working) == 1 else 'are'} in work"
             )
+        if facts.lies_down:
+            return Progress("stopping", "Kafka does not run now, and is kept down")
         if not facts.alive:
             return Progress("waiting", "Kafka does not run now; it is started first")
         return self._refused(change) or Progress("checking", "whether it may be stopped is being looked at")
@@ -363,7 +380,7 @@ def _next_document(obs: Observation, at: Position, change: Change, progress: Pro
     if ours and at.given_up and at.facts.permit_known and not at._unrested():
         sentence = f"broker {at.node_id} was stopped and does not come back: {at.decided.sentence}"
         return changes.ended(change, ChangeState.FAILED, sentence, obs.wall)
-    down = stop is not None and stop.stay_down and not at.facts.alive
+    down = stop is not None and stop.stay_down and stop.intended and not at.facts.alive
     if kind.stays_down and ours and down and at.facts.permit_known and not at._unrested():
         return changes.ended(change, ChangeState.DONE, f"broker {at.node_id} is stopped, and stays so", obs.wall)
     if stop is not None and stop.stay_down and kind.stops and not ours:

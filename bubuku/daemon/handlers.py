@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from bubuku.adapters.process import send_stop
 from bubuku.core.actions import (
@@ -142,6 +143,7 @@ class Stops:
         begun, node_id = time.monotonic(), action.node_id
         stopping = frozenset({node_id})
         evidence = self._kafka.evidence(stopping, action.permitted, self._cluster_id(), EVIDENCE_DEADLINE_SECONDS)
+        evidence = replace(evidence, joined=action.joined, settled=action.settled)
         verdict = judge(stopping, evidence, action.accept_unavailable)
         in_sync = tuple(dict.fromkeys(f"{p.topic}-{p.partition}" for p in evidence.partitions if node_id in p.isr))
         data = {"verdict": verdict, "in_sync": in_sync, "version": action.version}

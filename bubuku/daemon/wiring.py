@@ -23,6 +23,7 @@ from bubuku.core import properties
 from bubuku.core.errors import UnavailableError, UsageError
 from bubuku.core.model import Member, Mode, Record, Role, disk_use
 from bubuku.core.observation import About, Policy, Published
+from bubuku.core.stop_facts import acknowledged
 from bubuku.daemon.handlers import table
 from bubuku.daemon.loop import Loop, Waker
 from bubuku.daemon.readings import ReaderThreads
@@ -156,9 +157,15 @@ class Daemon:
         view = self._readers.coordination.latest.value
         return () if view is None else tuple(member.node_id for member in view.members)
 
+    def _joined(self) -> frozenset[int]:
+        view = self._readers.coordination.latest.value
+        return frozenset() if view is None else view.joined
+
     def _http_server(self) -> HttpServer:
         api, permits, changes = self._config.api, self._coordination.permits, self._coordination.changes
-        verdicts = Verdicts(self._kafka, self._cluster_id, permitted=self._permitted, members=self._member_ids)
+        verdicts = Verdicts(
+            self._kafka, self._cluster_id, permitted=self._permitted, members=self._member_ids, joined=self._joined
+        )
         operations = Operations(
             permits,
             changes,
@@ -166,7 +173,7 @@ class Daemon:
             view=lambda: self._readers.coordination.latest,
             cluster=lambda: self._readers.cluster.latest,
             clock=self._clock,
-            joined=lambda: self._supervisor.record.marker,
+            marker=lambda: self._supervisor.record.marker,
         )
         return HttpServer(
             api.host,
@@ -211,12 +218,12 @@ class Daemon:
         published, node_id = self.published(), self.node_id()
         if node_id is None or published is None:
             return None
-        about, decision = self._about, published.decision
+        about, decision, record = self._about, published.decision, self._supervisor.record
         used, total = disk_use(published.observation.log_dirs.value or ())
         return Member(
             node_id=node_id,
             host=about.host,
-            instance=self._supervisor.record.instance,
+            instance=record.instance,
             roles=about.roles,
             version=about.version,
             api_url=api_url(self._config),
@@ -233,6 +240,7 @@ class Daemon:
             note=None if decision.note is None else decision.note.sentence,
             note_due_epoch=None if decision.note is None else decision.note.due_epoch,
             kafka_server=self._listener if Role.BROKER in self._config.kafka.roles else None,
+            marker=acknowledged(record),
         )
 
 

@@ -82,6 +82,13 @@ MECHANISMS = (
         "ask_brokers",
     ),
     Case(
+        "Each daemon acknowledges a new ZooKeeper first",
+        2,
+        1,
+        "ZooKeeper was wiped, and with it the entry of a broker that is about to go down; another one is stopped.",
+        "ask_joined",
+    ),
+    Case(
         "After an unknown outcome the permit is settled",
         1,
         2,
@@ -108,8 +115,16 @@ ROWS = (
     Case("what we stopped is started again", 1, 0, "A broker that was stopped stays down for ever."),
     Case("unknown means wait", 1, 0, "A second write is sent while the first may be executed yet."),
     Case("an entry without a record", 1, 1, "After the disk was lost the entry of a broker that is down is taken out."),
+    Case(
+        "begun under another ZooKeeper",
+        1,
+        1,
+        "A broker goes down that was told to before ZooKeeper was wiped, and the new permit does not know of it.",
+    ),
+    Case("known to this ZooKeeper now", 1, 1, "The entry is written again when the stop is over, and so on for ever."),
     Case("noted, and no longer wanted", 1, 1, "A restart that was cancelled in time is done all the same."),
     Case("noted, hands off since", 1, 1, "A broker is stopped although the daemon knows of maintenance."),
+    Case("noted, and it lies down", 1, 2, "A broker that cannot be started is asked to stop for ever, and never held."),
     Case(
         "noted, it died by itself",
         1,

@@ -21,6 +21,7 @@ from bubuku.core.permit import RULES, Facts, Move, Rule, Verdict, decide
 
 DEAD, UP, FROZEN = 0, 1, 2  # a daemon
 GONE, SERVING, CATCHING_UP, STOPPING, HUNG = range(5)  # a broker; HUNG: in its stop
+HERE, ELSEWHERE, MOVED = range(3)  # it has joined this ZooKeeper; another one; this one, with a stop begun there
 NO_ENTRY, WORKING, ON_PURPOSE = range(3)
 NO_CALL, TAKE, DROP, REST, SETTLE = range(5)  # what a daemon has sent, and waits for
 DONE, REFUSED = 10, 20  # …added to it: that happened, and the answer is on its way
@@ -49,6 +50,7 @@ class Host(NamedTuple):
     recorded: bool = False
     intended: bool = False
     meant: bool = False  # the process that the intent was for has not ended
+    root: int = HERE
     # the broker
     broker: int = SERVING
     ours: bool = False  # it went down, or is about to, by our SIGTERM
@@ -71,6 +73,7 @@ class Variant(NamedTuple):
     check_maintenance: bool = True  # …and that maintenance is unchanged
     evidence_after_read: bool = True  # a verdict on an older permit is thrown away
     intend_first: bool = True  # the intent is on disk before SIGTERM
+    ask_joined: bool = True  # whose daemon has not acknowledged this ZooKeeper may go down at any instant
     ask_brokers: bool = True  # who is dead counts as gone, whatever metadata still says
     settle: bool = True  # after an unknown outcome the permit is rewritten before anything rests on it
     settle_as_heir: bool = True  # …and by a daemon that finds a stop that it did not begin itself
@@ -107,12 +110,14 @@ def _facts(host: Host, entry: int, others_working: bool, maintenance: bool, vari
     known = host.knows and not _must_settle(host, variant)
     return Facts(
         wanted=host.wanted,
+        lies_down=host.wanted and host.stay_down and host.broker == GONE,
         stay_down=host.stay_down,
         maintenance=maintenance and host.knows,
         permit_known=known,
         entry=known and entry != NO_ENTRY,
         entry_is_recorded=known and entry != NO_ENTRY and host.recorded,
         others_working=known and others_working,
+        moved=host.root == MOVED,
         recorded=host.recorded,
         intended=host.intended,
         same_process=host.meant and host.broker != GONE,
@@ -139,6 +144,8 @@ def successors(state: State, variant: Variant) -> Iterator[Step]:
         yield from _machine(state, me, variant)
         if state.faults:
             yield from _faults(state, me, variant)
+    if state.faults and any(h.root == HERE for h in state.hosts):
+        yield Step("ZooKeeper is wiped", _wiped(state), fault=True)
     passed = _time_passes(state, variant)
     if passed != state:
         yield Step("three seconds pass", passed)
@@ -153,7 +160,7 @@ def _daemon(state: State, me: int, variant: Variant) -> Iterator[Step]:
     others_working = any(entry == WORKING for i, entry in enumerate(state.entries) if i != me)
     facts = _facts(host, state.entries[me], others_working, state.maintenance, variant)
     name, move = _move(facts, variant.rules)
-    if _must_settle(host, variant) and host.call == NO_CALL:
+    if _must_settle(host, variant) and host.call == NO_CALL and host.root != ELSEWHERE:
         yield Step(f"{me} settles what may be on its way", _host(state, me, call=SETTLE))
         if move is not Move.START:
             return
@@ -169,6 +176,7 @@ def _act(state: State, me: int, variant: Variant, move: Move) -> Iterator[dict[s
     if move is Move.ADOPT:
         kept = entry == ON_PURPOSE
         intent = {"recorded": True, "intended": True, "meant": host.broker != GONE, "stay_down": kept}
+        intent["root"] = HERE
         yield intent if variant.settle_after_adopting else {**intent, "heir": False}
     elif move is Move.NOTE:
         yield {"recorded": True, "heir": False}
@@ -176,6 +184,8 @@ def _act(state: State, me: int, variant: Variant, move: Move) -> Iterator[dict[s
         yield {"verdict": _judge(state, me, variant)}
     elif move is Move.TAKE:
         yield {"call": TAKE}
+    elif move is Move.ACKNOWLEDGE:
+        yield {"root": HERE}
     elif move is Move.INTEND:
         intent = {"intended": variant.intend_first, "meant": host.broker != GONE, "signalled": False}
         yield intent if variant.intend_first else {**intent, "helper": True, "sending": True}
@@ -189,7 +199,7 @@ def _act(state: State, me: int, variant: Variant, move: Move) -> Iterator[dict[s
         yield {"call": DROP}
     elif move is Move.FORGET:
         done = {"wanted": False} if host.intended else {}
-        yield {"recorded": False, "intended": False, "meant": False, "signalled": False, **done}
+        yield {"recorded": False, "intended": False, "meant": False, "signalled": False, "root": HERE, **done}
     elif move is Move.WAIT and host.signalled and host.broker == HUNG:
         yield {"broker": GONE, "meant": False}  # by SIGKILL, when it flushed nothing for long
 
@@ -197,9 +207,14 @@ def _act(state: State, me: int, variant: Variant, move: Move) -> Iterator[dict[s
 def _judge(state: State, me: int, variant: Variant) -> int:
     """The guard: all others in the ISR, not in the permit, and (having answered) alive."""
     for other, host in enumerate(state.hosts):
-        if other == me or variant.apart:
+        if other == me:
             continue
-        seen = host.broker == SERVING or (host.broker == GONE and not variant.ask_brokers)
+        if host.root != HERE and variant.ask_joined:
+            return NO_COMES
+        if variant.apart:
+            continue
+        # one that was told to stop answers for a while
+        seen = host.broker in (SERVING, STOPPING) or (host.broker == GONE and not variant.ask_brokers)
         if state.entries[other] != NO_ENTRY or not seen:
             return NO_COMES
     return YES_COMES
@@ -208,7 +223,7 @@ def _judge(state: State, me: int, variant: Variant) -> int:
 def _answers(state: State, me: int, variant: Variant) -> Iterator[Step]:
     """What its daemon learns."""
     host = state.hosts[me]
-    if not host.knows and host.call == NO_CALL:
+    if not host.knows and host.call == NO_CALL and host.root != ELSEWHERE:
         kept = host.verdict if not variant.evidence_after_read else _AGED.get(host.verdict, NOTHING)
         yield Step(f"{me} reads the permit", _host(state, me, knows=True, verdict=kept))
     if host.verdict in _ARRIVED:
@@ -255,6 +270,11 @@ def _machine(state: State, me: int, variant: Variant) -> Iterator[Step]:
         yield Step(f"{me}'s daemon is started again", _host(state, me, daemon=UP, heir=heir))
     if host.daemon == FROZEN:
         yield Step(f"{me}'s daemon is thawed", _host(state, me, daemon=UP))
+    if host.root == ELSEWHERE:
+        heir, kept = variant.settle_as_heir or not host.intended, host.intended
+        joined = {**_dead(host), "daemon": UP, "heir": heir, "recorded": kept, "root": MOVED if kept else HERE}
+        joined["ours"] = host.ours and (kept or host.broker in (STOPPING, HUNG))  # else nobody knows of it
+        yield Step(f"an operator lets {me} join the new ZooKeeper", _host(state, me, **joined))
     if host.stay_down:
         yield Step(f"an operator lets {me} start again", _host(state, me, stay_down=False))
 
@@ -280,6 +300,7 @@ def _faults(state: State, me: int, variant: Variant) -> Iterator[Step]:
             yield Step(f"an operator wants {me} to stay down", _host(less, me, stay_down=True), fault=True)
     if host.recorded:
         disk = {"recorded": False, "intended": False, "meant": False, "stay_down": False, "helper": False}
+        disk |= {"root": HERE, "ours": host.ours and host.root == HERE}
         replaced = _host(less, me, **{**dead, **disk, "broker": GONE})
         yield Step(f"{me}'s host is replaced, its state file is lost", replaced, fault=True)
     left_alone = host.daemon == DEAD and host.broker in (SERVING, GONE)
@@ -348,3 +369,10 @@ def _maintenance(state: State, variant: Variant, faults: int) -> State:
         return h._replace(knows=False, call=call, lost=NO_CALL if h.lost == TAKE else h.lost)
 
     return state._replace(maintenance=not state.maintenance, hosts=tuple(map(seen, state.hosts)), faults=faults)
+
+
+def _wiped(state: State) -> State:
+    """Nobody's entry, nor anything that was on its way, is there any more; the daemons hold, and the brokers go on."""
+    forgotten = {"knows": False, "verdict": NOTHING, "call": NO_CALL, "lost": NO_CALL, "unsettled": False}
+    hosts = tuple(h._replace(root=ELSEWHERE, **forgotten) for h in state.hosts)  # type: ignore[arg-type]
+    return State(hosts, (NO_ENTRY,) * len(hosts), False, state.faults - 1)

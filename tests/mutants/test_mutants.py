@@ -51,14 +51,14 @@ MUTANTS = (
     ),
     Mutant(
         "SIGTERM without a look at the permit",
-        "core/decide.py",
+        "core/invariants.py",
         "        if all(entry.token != stop.token for entry in entries):\n",
         "        if False:\n",
         f"{STOPPING}::test_no_signal_without_our_entry_in_the_permit",
     ),
     Mutant(
         "SIGTERM without an intent on disk",
-        "core/decide.py",
+        "core/invariants.py",
         "    if stop is None or not stop.intended or stop.process != action.identity:\n",
         "    if stop is None:\n",
         f"{STOPPING}::test_no_signal_without_an_intent_for_this_process_and_the_entry",

@@ -112,10 +112,11 @@ class SimDaemon:
         return Operations(
             self.coordination.permits,
             self.coordination.changes,
-            Verdicts(self.kafka, self.cluster_id, self._permitted, lambda: []),
+            Verdicts(self.kafka, self.cluster_id, self._permitted, lambda: [], self._joined),
             self._met,
             self._cluster,
             self.engine,
+            lambda: self.supervisor.record.marker,
         )
 
     def cluster_id(self) -> str | None:
@@ -132,6 +133,10 @@ class SimDaemon:
     def _permitted(self) -> frozenset[int]:
         view = self._met().value
         return frozenset(view.permit.entries if view is not None and view.permit is not None else ())
+
+    def _joined(self) -> frozenset[int]:
+        view = self._met().value
+        return frozenset() if view is None else view.joined
 
     # its end
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bubuku.core.errors import BubukuError
 from bubuku.core.model import ClusterView, CoordinationView, Dated, ForeignProcess, JmxView, Member
+from bubuku.core.stop_facts import acknowledged
 from bubuku.supervisor import Snapshots
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ class MemoryReadings:
         node_id = daemon.node_id()
         if node_id is not None:
             state = "starting" if daemon.published is None else daemon.published.decision.state.value
-            member = Member(node_id, daemon.host.name, daemon.instance, ("broker",), "2", None, None, state, "", 0.0)
+            marker, name = acknowledged(daemon.supervisor.record), daemon.host.name
+            member = Member(node_id, name, daemon.instance, ("broker",), "2", None, None, state, "", 0.0, marker=marker)
             try:
                 daemon.coordination.publish(member, 3.0)
             except BubukuError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal as signals
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bubuku.core.actions import (
@@ -175,6 +176,7 @@ class MemorySlow:
             failed = Outcome(Result.FAILED, begun, detail=str(error))
             self._after(EVIDENCE_DEADLINE, lambda: self._done(Judge, begun, failed))
             return
+        evidence = replace(evidence, joined=action.joined, settled=action.settled)
         verdict = judge(stopping, evidence, action.accept_unavailable)
         in_sync = tuple(f"{p.topic}-{p.partition}" for p in evidence.partitions if node_id in p.isr)
         data = {"verdict": verdict, "in_sync": in_sync, "version": action.version}

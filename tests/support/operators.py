@@ -210,14 +210,19 @@ class Clock:
         return time.time()
 
 
-def operations(meeting: Meeting, kafka: Kafka, clock: Clock | None = None, joined: str | None = None) -> Operations:
+def operations(
+    meeting: Meeting, kafka: Kafka, clock: Clock | None = None, marker: str | None = make.MARKER
+) -> Operations:
     def permitted() -> frozenset[int]:
         permit = meeting.known.permit
         if permit is None:
             raise UnavailableError("who is in the permit is not known")
         return frozenset(permit.entries)
 
-    verdicts = Verdicts(kafka, lambda: make.CLUSTER_ID, permitted, lambda: (m.node_id for m in meeting.known.members))
+    def members() -> frozenset[int]:
+        return frozenset(m.node_id for m in meeting.known.members)
+
+    verdicts = Verdicts(kafka, lambda: make.CLUSTER_ID, permitted, members, lambda: meeting.known.joined)
     return Operations(
         meeting,
         meeting,
@@ -225,7 +230,7 @@ def operations(meeting: Meeting, kafka: Kafka, clock: Clock | None = None, joine
         view=lambda: Dated(0.0, meeting.view),
         cluster=lambda: Dated(0.0, meeting.cluster),
         clock=clock or Clock(),
-        joined=lambda: joined,
+        marker=lambda: marker,
     )
 
 

@@ -37,6 +37,7 @@ INSTANCE = "0a1b2c3d-0000-4000-8000-000000000001"
 CLUSTER_ID = "Zm9vYmFyYmF6cXV4MTIzNA"
 GIB = 1024**3
 
+MARKER = "marker-uuid"
 ABOUT = About(
     host="kafka-1.example",
     mode=Mode.ZOOKEEPER,
@@ -66,6 +67,7 @@ def member(node_id: int, **changes: Any) -> Member:
         disk_used_bytes=20 * GIB,
         disk_total_bytes=100 * GIB,
         restarts=0,
+        marker=MARKER,
     )
     return replace(usual, **changes)
 
@@ -100,7 +102,7 @@ def coordination(*members: Member, connected: bool = True) -> CoordinationView:
         member_owner=INSTANCE,
         member_session=0x1000,
         desired_read=True,
-        marker="marker-uuid",
+        marker=MARKER,
         marker_cluster_id=CLUSTER_ID,
         marker_read=True,
     )

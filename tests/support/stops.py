@@ -13,7 +13,7 @@ from bubuku.core.guard import Blocked, Objection, Verdict
 from bubuku.core.model import CoordinationView, Record
 from bubuku.core.observation import Observation
 from bubuku.core.shared import Change, ChangeState, Entry, Maintenance, Permit, ProcessId, Stop
-from tests.support.observations import INSTANCE, NOW, PROCESS, meeting, ran, read, running
+from tests.support.observations import INSTANCE, MARKER, NOW, PROCESS, meeting, ran, read, running
 
 UUID = "change-1"
 TOKEN = f"{INSTANCE}:{UUID}"
@@ -36,7 +36,7 @@ def entry(**changes: Any) -> Entry:
 
 def stop(**changes: Any) -> Stop:
     """Noted, and nothing more."""
-    return replace(Stop(TOKEN, UUID, "restarted", PROCESS), **changes)
+    return replace(Stop(TOKEN, UUID, "restarted", PROCESS, marker=MARKER), **changes)
 
 
 def intended(**changes: Any) -> Stop:

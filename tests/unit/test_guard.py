@@ -105,6 +105,41 @@ def test_one_partition(p: Partition, m: int, more: dict[str, Any], objection: Ob
 @pytest.mark.parametrize(
     ("p", "allowed"),
     [
+        (partition([1, 2, 3], [2]), False),  # it may come in, make two, and go again
+        (partition([1, 2, 3], [1], offline=(1,)), False),  # the last one in sync is not listed just now
+        (partition([1, 2, 3], [2, 3]), True),  # it is not needed
+        (partition([1, 2, 3]), True),
+    ],
+)
+def test_a_broker_that_has_not_settled_repairs_nothing_by_its_stop(p: Partition, allowed: bool) -> None:
+    assert verdict([1], p, settled=False).allowed is allowed
+    assert verdict([1], p).allowed, "a broker that stays out of it is mended by a restart"
+
+
+@pytest.mark.parametrize(
+    ("changes", "strangers"),
+    [
+        ({"joined": None}, ""),
+        ({"joined": {2, 3}}, ""),
+        ({"joined": {1, 2, 3}}, ""),
+        ({"joined": {2}}, "broker 3 answers"),
+        ({"joined": {1}}, "brokers 2, 3 answer,"),
+        ({"joined": set(), "answered": {1, 2}, "permitted": {2}}, ""),  # it counts as down
+        (
+            {"joined": set(), "answered": {1}, "quorum": Quorum(frozenset({1, 5, 6}), frozenset({5}))},
+            "broker 5 answers",
+        ),
+    ],
+)
+def test_a_broker_that_lives_and_whose_daemon_has_not_joined_says_no(changes: dict[str, Any], strangers: str) -> None:
+    found = verdict([1], **{"answered": {1, 2, 3}, **changes})
+    assert (found.unknown or "").startswith(strangers)
+    assert (found.unknown is None) is (strangers == "")
+
+
+@pytest.mark.parametrize(
+    ("p", "allowed"),
+    [
         (partition([1, 2, 3, 4]), True),
         (partition([1, 2, 3]), False),
         (partition([1, 3, 4]), True),

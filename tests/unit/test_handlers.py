@@ -69,7 +69,27 @@ def test_the_guard_judges_evidence_that_is_asked_for_now() -> None:
         return Evidence((*shapes, elsewhere), {"t": 1, "u": 1}, frozenset({3}), frozenset({2}))
 
     before = time.monotonic()
-    outcome = Host(evidence=evidence).run(Judge(1, frozenset({3}), 5, accept_unavailable=False))
+    outcome = Host(evidence=evidence).run(asked_of({2}))
     assert asked[0][:3] == (frozenset({1}), frozenset({3}), "cluster-a")
     assert before <= outcome.begun
     assert outcome.data == {"verdict": Verdict((1,), ()), "in_sync": ("t-0",), "version": 5}
+
+
+def asked_of(joined: set[int], settled: bool = True) -> Judge:
+    return Judge(1, frozenset({3}), 5, accept_unavailable=False, joined=frozenset(joined), settled=settled)
+
+
+@pytest.mark.parametrize(
+    ("joined", "settled", "allowed"),
+    [({2}, True, True), (set(), True, False), ({2}, False, False)],
+)
+def test_the_guard_is_told_who_has_joined_and_whether_ours_has_settled(
+    joined: set[int], settled: bool, allowed: bool
+) -> None:
+    out_of_sync = Partition("t", 0, 2, (1, 2), (2,))
+    evidence = Evidence((out_of_sync,), {"t": 2}, frozenset({3}), frozenset({1, 2}))
+    outcome = Host(evidence=lambda *_: evidence).run(asked_of(joined, settled))
+    assert outcome.data is not None
+    verdict = outcome.data["verdict"]
+    assert isinstance(verdict, Verdict)
+    assert verdict.allowed is allowed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -276,25 +277,34 @@ def test_nothing_is_taken_beside_an_original_daemon(asked: Operations, meeting: 
         asked.submit(restart(1))
 
 
-@pytest.mark.parametrize(("marker", "said"), [(None, "has no marker"), ("other", "carries marker other")])
-def test_nothing_is_taken_where_zookeeper_is_not_the_one_that_was_joined(
-    meeting: Meeting, kafka: Kafka, marker: str | None, said: str
+WRITING: list[Callable[[Operations], object]] = [
+    lambda asked: asked.submit(restart(1)),
+    lambda asked: asked.submit(restart(1, dry_run=True)),
+    lambda asked: asked.cancel(7),
+    lambda asked: asked.set_maintenance(True, "anna", None, None),
+    lambda asked: asked.release(1),
+]
+
+
+@pytest.mark.parametrize("write", WRITING)
+@pytest.mark.parametrize(("marker", "there"), [(None, "carries no marker"), ("another", "carries marker another")])
+def test_nothing_is_asked_for_in_a_zookeeper_that_was_wiped_or_is_another_one(
+    asked: Operations, meeting: Meeting, write: Callable[[Operations], object], marker: str | None, there: str
 ) -> None:
-    """Its daemon would not claim it: it would be queued for ever without a reason."""
-    asked = operators.operations(meeting, kafka, joined="marker-uuid")
-    assert len(asked.submit(restart(1)).changes) == 1
-    meeting.shows(marker=marker)
-    for question in (
-        lambda: asked.submit(restart(2)),
-        lambda: asked.submit(restart(2, dry_run=True)),
-        lambda: asked.release(3),
-        lambda: asked.set_maintenance(True, "anna@desk", None, None),
-    ):
-        with pytest.raises(RefusedError, match=f"{said}, and this daemon joined marker-uuid"):
-            question()
-    assert meeting.created == 1
-    meeting.shows(marker_read=False)  # it cannot be read: that is not another one
-    assert len(asked.submit(restart(2)).changes) == 1
+    meeting.shows(marker=marker, permit=Permit(3, {1: ENTRY}), changes=(change(7),))
+    before = meeting.view
+    with pytest.raises(RefusedError, match=f"{there}, and this daemon has joined {make.MARKER}"):
+        write(asked)
+    assert meeting.view == before
+    assert asked.changes(0) == (change(7),), "what is there is shown"
+
+
+@pytest.mark.parametrize("write", WRITING)
+def test_before_the_daemon_has_joined_nothing_is_asked_for(
+    meeting: Meeting, kafka: Kafka, write: Callable[[Operations], object]
+) -> None:
+    with pytest.raises(UnavailableError, match="has not joined this ZooKeeper yet"):
+        write(operators.operations(meeting, kafka, marker=None))
 
 
 @pytest.mark.parametrize("view", [None, "away"])

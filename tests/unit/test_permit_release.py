@@ -28,10 +28,19 @@ class Meeting:
         self.port.start()
         self.port.permits.take(TakePermit(1, Entry("token", "host-1", 0.0), -1, -1), 3.0)
         kafka = MemoryKafka(KafkaCluster(engine, Mode.KRAFT, self.zookeeper), Host("host-1", 1, Settings(1), {}, {}))
-        verdicts = Verdicts(kafka, lambda: None, frozenset, list)
+        verdicts = Verdicts(kafka, lambda: None, frozenset, list, frozenset)
+        joined = self.port.join_marker("cluster-a", 3.0).data
+        assert joined is not None
+        self.marker: str | None = str(joined["marker"])
         self.seen: Dated[CoordinationView] = Dated(0.0, self.port.view(1, 3.0))
         self.operations = Operations(
-            self.port.permits, self.port.changes, verdicts, lambda: self.seen, lambda: Dated(0.0, None), engine
+            self.port.permits,
+            self.port.changes,
+            verdicts,
+            lambda: self.seen,
+            lambda: Dated(0.0, None),
+            engine,
+            lambda: self.marker,
         )
 
 

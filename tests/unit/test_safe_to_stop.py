@@ -26,9 +26,10 @@ from tests.support import published as make
 from tests.support.wait import wait_for
 
 LOOPBACK = "127.0.0.1"
+ALL = frozenset({1, 2, 3})
 IN_SYNC = Partition("orders", 0, 1, (1, 2, 3), (1, 2, 3))
 SHORT = Partition("orders", 1, 1, (1, 2, 3), (1, 2))
-HEALTHY = Evidence([IN_SYNC], {"orders": 2}, frozenset(), frozenset({1, 2, 3}), known=frozenset({1, 2, 3}))
+HEALTHY = Evidence([IN_SYNC], {"orders": 2}, frozenset(), ALL, known=ALL)
 
 
 @dataclass
@@ -80,7 +81,7 @@ class World:
 def world() -> Iterator[World]:
     kafka = Kafka()
     kafka.gate.set()
-    verdicts = Verdicts(kafka, lambda: make.CLUSTER_ID, lambda: frozenset({7}), lambda: (1, 2, 3, 5))
+    verdicts = Verdicts(kafka, lambda: make.CLUSTER_ID, lambda: frozenset({7}), lambda: (1, 2, 3, 5), lambda: ALL)
     server = HttpServer(
         LOOPBACK, 0, lambda: None, time.monotonic, make.ABOUT, exchange_seconds=1.0, safe_to_stop=verdicts.safe_to_stop
     )
@@ -260,8 +261,20 @@ def test_exit_code_1_where_nobody_can_tell(world: World) -> None:
 def test_without_another_broker_it_has_to_be_accepted() -> None:
     kafka = Kafka(replace(HEALTHY, partitions=[], alone=True))
     kafka.gate.set()
-    verdicts = Verdicts(kafka, lambda: make.CLUSTER_ID, frozenset, tuple)
+    verdicts = Verdicts(kafka, lambda: make.CLUSTER_ID, frozenset, tuple, lambda: ALL)
     assert not verdicts.safe_to_stop(frozenset({1}), False).allowed
     assert verdicts.safe_to_stop(frozenset({1}), True).allowed
     with pytest.raises(UsageError, match="there is no broker 4"):
         verdicts.safe_to_stop(frozenset({4}), True)
+
+
+def test_a_broker_whose_daemon_has_not_joined_this_zookeeper_may_go_down_by_another_permit() -> None:
+    kafka = Kafka()
+    kafka.gate.set()
+    verdicts = Verdicts(kafka, lambda: make.CLUSTER_ID, frozenset, tuple, lambda: ALL - {3})
+    verdict = verdicts.safe_to_stop(frozenset({1}), False)
+    assert verdict.sentence() == (
+        "broker 1 may not be stopped: broker 3 answers, and no daemon beside it has joined this ZooKeeper: start "
+        "bubuku there"
+    )
+    assert verdicts.safe_to_stop(frozenset({3}), False).allowed, "whoever asks about it stops it himself"

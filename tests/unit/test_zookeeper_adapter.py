@@ -43,6 +43,7 @@ MEMBER = Member(
     restarts=0,
     note="new addresses come in force",
     note_due_epoch=1_700_000_180.5,
+    marker="root-1",
 )
 GARBAGE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

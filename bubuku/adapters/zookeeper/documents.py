@@ -65,6 +65,7 @@ def parse_member(node_id: int, data: bytes) -> Member | None:
         note=_optional_text(found, "note"),
         note_due_epoch=_number(found, "note_due_epoch") or None,
         kafka_server=_optional_text(found, "kafka_server"),
+        marker=_optional_text(found, "marker"),
     )
 
 

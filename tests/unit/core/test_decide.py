@@ -14,8 +14,9 @@ from bubuku.core.actions import (
     Remember,
     StartBroker,
 )
-from bubuku.core.decide import back_off_seconds, check, decide
+from bubuku.core.decide import back_off_seconds, decide
 from bubuku.core.errors import InvariantError
+from bubuku.core.invariants import check
 from bubuku.core.lifecycle import FOLLOWS
 from bubuku.core.memory import Memory
 from bubuku.core.model import BrokerState, Exit, LogView, ProcessView, Record, RegistrationView

@@ -26,6 +26,7 @@ from bubuku.core.memory import Memory
 from bubuku.core.model import BrokerState, Desired, Record, RegistrationView
 from bubuku.core.observation import Decision
 from bubuku.core.reasons import Reason
+from bubuku.core.shared import Stop
 from tests.support.observations import (
     KRAFT_POLICY,
     NOW,
@@ -46,6 +47,7 @@ from tests.support.observations import (
     unread,
     watching,
 )
+from tests.support.stops import intended, stop
 
 S = BrokerState
 
@@ -177,6 +179,20 @@ def test_the_marker_is_joined(known: Record, view: Any, joins: bool, marker: str
     _, decision = decide(POLICY, Memory(), observe(record=known, coordination=read(view)))
     assert bool(acts(decision, JoinMarker)) is joins
     assert (saved(decision) or known).marker == marker
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"),
+    [
+        (None, None),
+        (stop(marker="wiped"), None),  # nothing was sent, and its entry is not here
+        (intended(marker="wiped"), intended(marker="wiped")),
+        (stop(), stop()),  # it was this root's all the time
+    ],
+)
+def test_who_joins_another_root_keeps_of_a_stop_what_may_have_been_sent(before: Stop | None, kept: Stop | None) -> None:
+    _, decision = decide(POLICY, Memory(), observe(record=record(marker=None, stop=before)))
+    assert next(a.record.stop for a in decision.actions if isinstance(a, Remember)) == kept
 
 
 def test_no_marker_is_made_before_the_cluster_is_known() -> None:

@@ -20,12 +20,30 @@ from bubuku.core.actions import (
     TakePermit,
 )
 from bubuku.core.memory import Memory
-from bubuku.core.model import BrokerState, Partition
+from bubuku.core.model import BrokerState, Partition, ProcessView, RegistrationView
 from bubuku.core.observation import Observation
 from bubuku.core.permit import Facts, Verdict
 from bubuku.core.reasons import Reason
+from bubuku.core.shared import Stop
 from bubuku.core.stop_facts import Want
-from tests.support.observations import MARKER, NOW, OTHER, POLICY, PROCESS, cluster, partition, read, unread, watching
+from tests.support.observations import (
+    ENDED,
+    MARKER,
+    NOW,
+    OTHER,
+    POLICY,
+    PROCESS,
+    REGISTRATION,
+    STARTED,
+    after_end,
+    cluster,
+    foreign,
+    partition,
+    ran,
+    read,
+    unread,
+    watching,
+)
 from tests.support.stops import (
     NO,
     ON,
@@ -92,6 +110,12 @@ def test_a_permit_that_is_older_than_our_own_write_is_not_known() -> None:
     assert facts(replace(older, coordination=read(agreed(ours=entry(), version=VERSION + 1)))).permit_known
 
 
+def test_a_permit_that_stays_older_than_our_own_write_was_restored_and_is_known_again() -> None:
+    lower = serving(agreed(version=VERSION), outcomes={DropPermit: done(NOW - 60, version=VERSION + 1)})
+    assert not facts(lower).permit_known, "the server that was read may lag behind"
+    assert facts(replace(lower, coordination=read(lower.coordination.value, NOW + 1))).permit_known
+
+
 @pytest.mark.parametrize("kind", [TakePermit, DropPermit, RestPermit])
 def test_a_write_of_unknown_outcome_is_settled_by_one_that_was_begun_after_it(kind: type) -> None:
     lost = done(NOW - 2, Result.UNKNOWN)
@@ -117,6 +141,73 @@ def test_a_stop_that_the_predecessor_noted_is_settled_once() -> None:
 @pytest.mark.parametrize("kind", [TakePermit, DropPermit, RestPermit, SettlePermit])
 def test_while_a_write_is_under_way_the_table_waits(kind: type) -> None:
     assert facts(serving(agreed(), outcomes={kind: done(result=Result.RUNNING)})).taking
+
+
+# wanted down, and down by itself
+
+
+DOWN = Want(TOKEN, UUID, Reason.STOPPED_ON_PURPOSE, stay_down=True, accept_unavailable=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "want", "expected"),
+    [
+        ({}, DOWN, True),
+        ({}, WANT, False),  # it is to come back
+        ({}, None, False),
+        ({"process": ProcessView(exit=None)}, DOWN, True),  # none has run in this daemon's life
+        ({"process": ProcessView(PROCESS, STARTED)}, DOWN, False),
+        ({"foreign": unread()}, DOWN, False),
+        ({"foreign": read(None, ENDED - 1)}, DOWN, False),  # of before its end
+        ({"foreign": read(foreign())}, DOWN, False),  # a Kafka that we may not signal
+        ({"foreign": read(foreign(is_kafka=False))}, DOWN, True),  # its port is taken by something else
+        ({"registration": unread()}, DOWN, False),
+        ({"registration": read(RegistrationView(None, 2, asked_for=1), ENDED - 1)}, DOWN, False),
+        ({"registration": read(RegistrationView(None, 2))}, DOWN, False),  # nobody knew whom to look for
+        ({"registration": read(RegistrationView(REGISTRATION, 2, asked_for=1))}, DOWN, False),  # it may run elsewhere
+        ({"record": ran(dirs={})}, DOWN, False),  # this host never had it
+        ({"record": ran(stop=stop(token="another", change="another"))}, DOWN, False),
+    ],
+)
+def test_a_broker_that_is_wanted_down_and_is_down_lies_down(
+    changes: dict[str, Any], want: Want | None, expected: bool
+) -> None:
+    assert facts(after_end(**{"coordination": read(agreed()), **changes}), want=want).lies_down is expected
+
+
+# who may be stopped by which permit
+
+
+@pytest.mark.parametrize(
+    ("what", "shown"),
+    [
+        (None, MARKER),
+        (stop(marker="wiped"), MARKER),  # it will be asked for here, or never was
+        (intended(), MARKER),
+        (intended(marker="wiped"), None),  # it may go down, and this root's permit may not know of it
+    ],
+)
+def test_a_root_is_acknowledged_once_its_permit_knows_what_may_go_down(what: Stop | None, shown: str | None) -> None:
+    record = ran(stop=what)
+    assert stop_facts.acknowledged(record) == shown
+    assert facts(serving(agreed(), record)).moved is (shown is None)
+    assert stop_facts.acknowledged(replace(record, marker=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "since", "expected"),
+    [
+        (S.SERVING, 30.0, True),
+        (S.SERVING, 29.0, False),
+        (S.UNREGISTERED, 30.0, False),  # it may be listed again at any time
+        (S.UNREGISTERED, 36.0, True),
+    ],
+)
+def test_a_broker_has_settled_once_it_was_as_it_is_for_long(state: BrokerState, since: float, expected: bool) -> None:
+    memory = watching(state=state, since=NOW - since)
+    assert stop_facts.settled(POLICY, memory, serving(), state) is expected
+    other = S.SERVING if state is not S.SERVING else S.UNREGISTERED
+    assert not stop_facts.settled(POLICY, memory, serving(), other), "it is in another state since this moment"
 
 
 # our entry, and others

@@ -22,15 +22,19 @@ from bubuku.core.actions import (
     TakePermit,
     WriteChange,
 )
-from bubuku.core.decide import check, decide
+from bubuku.core.decide import decide
 from bubuku.core.errors import InvariantError
+from bubuku.core.invariants import check
 from bubuku.core.memory import Memory
 from bubuku.core.model import BrokerState, CoordinationView, ProcessView, Record, RegistrationView
 from bubuku.core.observation import Decision, Observation
 from bubuku.core.reasons import Reason
-from bubuku.core.shared import Change, ChangeState, Finished, Stop
+from bubuku.core.shared import Change, ChangeState, Entry, Finished, Stop
+from bubuku.core.stop_facts import acknowledged
+from tests.support import published as make
 from tests.support.observations import (
     ENDED,
+    MARKER,
     NOW,
     OTHER,
     POLICY,
@@ -95,7 +99,7 @@ def noted_stop(decision: Decision) -> Stop | None:
 def test_first_the_verdict_over_the_permit_as_it_is() -> None:
     others = {2: entry(token="of 2", working=False)}
     decision = decided(serving(agreed(others=others)), watching())
-    assert acts(decision, Judge) == [Judge(1, frozenset({2}), VERSION, accept_unavailable=False)]
+    assert acts(decision, Judge) == [Judge(1, frozenset({2}), VERSION, False, frozenset(), True)]
     assert not acts(decision, Remember, *WRITES)
 
 
@@ -254,6 +258,83 @@ def test_an_entry_without_a_record_is_taken_as_a_stop_that_was_sent_and_is_settl
     assert not acts(decision, *WRITES)
     after = replace(obs, record=record)
     assert acts(decide(POLICY, memory, after)[1], *WRITES) == [SettlePermit()]
+
+
+def lying(record: Record, view: CoordinationView, **changes: Any) -> Observation:
+    """Its Kafka has ended by itself and cannot be started: the template is spoilt."""
+    usual = {"coordination": read(view), "record": record, "settings_digest": None, "settings_error": "no template"}
+    return after_end(**{**usual, **changes})
+
+
+def test_a_stop_of_a_broker_that_cannot_be_started_holds_it_down_at_once_without_a_verdict() -> None:
+    asked = change(kind="stop")
+    wanted = stop(process=None, why="stopped_on_purpose", stay_down=True)
+    obs = lying(ran(), agreed(asked))
+    memory = counted(obs, noted=TOKEN)
+    assert noted_stop(decided(obs, memory)) == wanted
+    obs = lying(noted(wanted), agreed(asked))
+    (take,) = acts(decided(obs, memory), Judge, *WRITES)
+    assert isinstance(take, TakePermit)
+    ours = entry(why="stopped_on_purpose")
+    there = agreed(asked, ours=ours, version=VERSION + 1)
+    obs = lying(noted(wanted), there, outcomes=taken())
+    decision = decided(obs, memory)
+    record = saved(decision)
+    assert record is not None
+    assert record.stop == replace(wanted, intended=True)
+    assert not record.stop_intent, "nothing was told to stop"
+    assert not acts(decision, Judge, *WRITES)
+    obs = lying(record, there, outcomes=taken())
+    assert acts(decided(obs, memory), *WRITES) == [RestPermit(1, TOKEN)]
+    obs = lying(record, agreed(asked, ours=replace(ours, working=False), version=VERSION + 2), outcomes=taken())
+    decision = decided(obs, memory)
+    assert (decision.state, decision.reason) == (S.NOT_RUNNING, Reason.STOPPED_ON_PURPOSE)
+    (write,) = acts(decision, WriteChange)
+    assert (write.change.state, write.change.sentence) == (C.DONE, "broker 1 is stopped, and stays so")
+
+
+def test_a_broker_that_is_started_in_that_very_cycle_is_not_held_down() -> None:
+    there = agreed(change(kind="stop"), ours=entry(), version=VERSION + 1)
+    outcomes = {**taken(), **raised()}
+    record = noted(stop(process=None, stay_down=True))
+    clean = read((log_dir(clean=True),))
+    obs = lying(record, there, outcomes=outcomes, settings_digest="d1", settings_error=None, log_dirs=clean)
+    decision = decided(obs, counted(obs, noted=TOKEN, raise_sent_at=NOW - 0.5, election_since=NOW - 60))
+    assert acts(decision, StartBroker)
+    assert (saved(decision) or record).stop == record.stop
+
+
+def test_a_stop_that_is_noted_only_is_not_done_because_its_broker_died() -> None:
+    obs = lying(noted(stop(stay_down=True)), agreed(change(kind="stop")))
+    assert all(write.change.state.is_open for write in acts(decided(obs, counted(obs, noted=TOKEN)), WriteChange))
+
+
+def test_a_stop_of_before_a_wipe_is_entered_again_and_then_acknowledged_before_it_is_finished() -> None:
+    record = noted(intended(marker="wiped"), stop_intent=True)
+    assert acknowledged(record) is None
+    obs = serving(agreed(changes=()), record, outcomes=judged())
+    assert acts(decided(obs), Judge, *WRITES) == [TakePermit(1, entry(since_epoch=0.0), VERSION, OFF.version)]
+    again = serving(agreed(changes=(), ours=entry(), version=VERSION + 1), record, outcomes={**judged(), **taken()})
+    decision = decided(again)
+    assert not acts(decision, Judge, *WRITES)
+    known = saved(decision)
+    assert known is not None
+    assert known.stop == intended()
+    assert acknowledged(known) == MARKER
+    assert isinstance(acts(decided(replace(again, record=known)), *WRITES)[0], SendStop)
+
+
+@pytest.mark.parametrize("others", [{}, {2: entry(token="of 2")}])
+def test_it_is_entered_again_in_maintenance_too_and_beside_others(others: dict[int, Entry]) -> None:
+    obs = serving(agreed(others=others, maintenance=ON, changes=()), noted(intended(marker="wiped"), stop_intent=True))
+    (take,) = acts(decided(obs), *WRITES)
+    assert isinstance(take, TakePermit)
+
+
+def test_who_has_joined_is_told_to_the_guard() -> None:
+    here, elsewhere, nowhere = (make.member(n, marker=m) for n, m in ((2, MARKER), (3, "another"), (4, None)))
+    (judge,) = acts(decided(serving(agreed(members=(here, elsewhere, nowhere)))), Judge)
+    assert judge.joined == {2}
 
 
 def test_an_adopted_entry_that_rests_means_that_it_stays_down() -> None:

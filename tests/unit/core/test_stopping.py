@@ -17,6 +17,7 @@ from bubuku.core.observation import Observation
 from bubuku.core.shared import Change, ChangeState, Entry, Maintenance, Permit, Stop
 from tests.support.observations import (
     INSTANCE,
+    MARKER,
     NOW,
     OTHER,
     POLICY,
@@ -123,7 +124,7 @@ def test_a_refusal_is_written_once(outcome: Outcome, change: Change, phase: str 
 
 # another ZooKeeper than the one that we joined is not written to
 
-STOPPED = Stop(TOKEN, "uuid-0", "restarted", PROCESS, intended=True)
+STOPPED = Stop(TOKEN, "uuid-0", "restarted", PROCESS, intended=True, marker=MARKER)
 
 
 @pytest.mark.parametrize(
