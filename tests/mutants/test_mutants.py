@@ -109,7 +109,7 @@ MUTANTS = (
     Mutant(
         "a claim does not raise the epoch",
         "core/change.py",
-        "epoch=change.epoch + 1, ",
+        "        epoch=change.epoch + 1,\n",
         "",
         f"{STOPPING}::test_a_queued_change_is_claimed_before_anything_is_done_for_it",
     ),
