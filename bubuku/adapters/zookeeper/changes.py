@@ -19,6 +19,7 @@ from bubuku.adapters.zookeeper.cache import Node, WatchedNodes
 from bubuku.adapters.zookeeper.nodes import CONFLICTS, TRIES, Nodes, ended, outcome
 from bubuku.adapters.zookeeper.session import Session
 from bubuku.core.actions import Outcome, Result
+from bubuku.core.change import SCHEMA
 from bubuku.core.errors import RefusedError, UnavailableError, UsageError
 from bubuku.core.shared import Change, Maintenance
 
@@ -75,7 +76,7 @@ class ZooKeeperChanges:
             body = None if node is None else documents.cancelled_document(node.data)
             if change is None or body is None:
                 raise UsageError(f"there is no open change {sequence}; see: bubuku-cli changes list")
-            if change.schema > documents.SCHEMA:
+            if change.schema > SCHEMA:
                 raise RefusedError(f"change {sequence} was written by a newer bubuku: ask a daemon of that version")
             asked = replace(change, cancel=True)
             try:
