@@ -45,6 +45,11 @@ class Reader(Generic[T]):
     def latest(self) -> Dated[T]:
         return self._latest
 
+    @property
+    def pace(self) -> float:
+        """Seconds from reading to reading."""
+        return self._pace
+
     def start(self) -> None:
         self._thread.start()
 
@@ -57,9 +62,9 @@ class Reader(Generic[T]):
         """Read now (again, if a reading is under way), whatever the pace."""
         self._wake.set()
 
-    def hurry(self, busy: bool) -> None:
-        """Busy while the broker is anything but serving; else at rest."""
-        pace = self._busy if busy else self._rest
+    def hurry(self, busy: bool, at_least: float = 0.0) -> None:
+        """Busy while the broker is anything but serving; else at rest. `at_least`: seconds from reading to reading."""
+        pace = max(self._busy, at_least) if busy else self._rest
         if pace != self._pace:
             self._pace = pace
             self._wake.set()

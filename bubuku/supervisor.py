@@ -51,7 +51,7 @@ from bubuku.ports import BrokerFiles, BrokerProcess, Clock, StateFile
 
 LOG = logging.getLogger(__name__)
 EVENTS_KEPT = 50
-LASTING_HOLD_SECONDS = 60.0  # a hold that lasts waits for people, perhaps for days: no reading of it is in a hurry
+LASTING_HOLD_SECONDS = 60.0  # a hold, or a stop on purpose, that lasts waits for people: no reading is in a hurry
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,9 @@ class Readings(Protocol):
     def broker_changed(self) -> None:
         """The process started or ended: read everything about it now."""
 
-    def hurry(self, busy: bool) -> None:
-        """At rest readings may be rare; while something happens they must not be."""
+    def hurry(self, busy: bool, stopping: bool) -> None:
+        """At rest readings may be rare; while something happens they must not be. `stopping`: what happens is a
+        deliberate stop, which waits for nothing that the whole cluster's metadata would show within a second."""
 
 
 class SlowActions(Protocol):
@@ -152,10 +153,11 @@ class Supervisor:
                 LOG.error("%s", trouble)
         self._trouble = trouble
         self.published = self._publish(began, obs, decision)
+        waits = decision.state is BrokerState.HELD or decision.reason is Reason.STOPPED_ON_PURPOSE
         calm = (decision.state is BrokerState.SERVING and self._record.stop is None) or (
-            decision.state is BrokerState.HELD and self.published.at - self.published.since >= LASTING_HOLD_SECONDS
+            waits and self.published.at - self.published.since >= LASTING_HOLD_SECONDS
         )
-        self._readings.hurry(not calm)  # after it is shown: members read what is shown
+        self._readings.hurry(not calm, self._record.stop is not None)  # after it is shown: members read what is shown
         return self.published
 
     def _decide(self, obs: Observation) -> Decision:

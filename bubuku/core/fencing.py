@@ -17,6 +17,7 @@ from bubuku.core.reasons import Reason
 
 FENCE_RETRY_SECONDS = 1.0
 FORWARD_SECONDS = 60.0  # KRaft: for so long a broker carries an unanswered request from one controller to the next
+KILLED = 9  # SIGKILL: of a stop that hung, perhaps before it gave its leaders away
 FENCE_TRIES = 3  # KRaft: what was not sent needs no waiting for, and Kafka itself waits for its old session
 
 
@@ -79,8 +80,8 @@ def fence_target(case: Case) -> Registration | None:
         return None
     if obs.record.process != ended.identity or obs.record.registration is None or case.memory.another_ran:
         return None  # what is on record is not of the process that ended last
-    if obs.record.stop_intent or identity.ended_cleanly(ended, obs.log_dirs):
-        return None
+    if (obs.record.stop_intent and ended.signal != KILLED) or identity.ended_cleanly(ended, obs.log_dirs):
+        return None  # after a stop that was told to, and not cut short, it has left by itself
     if case.memory.next_start_at - obs.now > policy.session_timeout:
         return None  # not about to be started: in KRaft an unregistered broker would not count for new topics
     if not case.zookeeper:

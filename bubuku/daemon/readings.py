@@ -30,6 +30,7 @@ PACES = {
 }
 DEADLINE_SECONDS = 3.0
 CLUSTER_DEADLINE_SECONDS = 10.0
+STOPPING_SECONDS = 1.0  # how often it is read between a deliberate stop and the start, where nothing is in a hurry
 UNSETTLED_SECONDS = 3.0  # how often the metadata is read while it is unknown, or replicas are missing
 RETURNING_SECONDS, RETURNING_SHARE = 0.3, 0.1  # our own broker comes back: at least, and of the time since it answers
 
@@ -120,7 +121,7 @@ class ReaderThreads:
         for reader in self._all:
             reader.wake()
 
-    def hurry(self, busy: bool) -> None:
+    def hurry(self, busy: bool, stopping: bool) -> None:
         """What only a decision to start rests on is not hurried any more once Kafka runs: its start needs the cores.
 
         Once Kafka answers, metadata is read often while replicas are out of sync: a restart is over when it is back.
@@ -131,7 +132,8 @@ class ReaderThreads:
         elif self._back_since is None:
             self._back_since = time.monotonic()
         for reader in self._all:
-            reader.hurry(busy and not (running and reader in self._before_start))
+            slowest = STOPPING_SECONDS if stopping and reader is self.cluster else 0.0
+            reader.hurry(busy and not (running and reader in self._before_start), slowest)
         if self._was_busy and not busy:
             self.cluster.wake()  # it serves: what it leads has changed
             self.log_dirs.wake()  # and Kafka has written into fresh ones whose they are

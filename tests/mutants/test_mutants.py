@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PARTS = ("bubuku", "tests", "docs", "pyproject.toml")
 FACTS, STOPPING = "tests/unit/core/test_stop_facts.py", "tests/unit/core/test_stop_order.py"
+GUARD, OPERATIONS = "tests/unit/test_guard.py", "tests/unit/test_operations.py"
 PERMIT, PROCESS = "tests/unit/test_zookeeper_permit.py", "tests/unit/test_process.py"
 MODEL = "tests/model/test_permit.py"
 PARENTS, CHANGES = "tests/unit/core/test_parents.py", "tests/unit/test_zookeeper_changes.py"
@@ -66,7 +67,7 @@ MUTANTS = (
     Mutant(
         "the intent is not written first",
         "core/stopping.py",
-        "return memory, (Remember(replace(record, stop=intended, stop_intent=True)),)",
+        "return memory, (Remember(replace(record, stop=intended, stop_intent=alive is not None)),)",
         "return memory, (SendStop(intended.process, obs.now + 3), Remember(replace(record, stop=intended)))"
         "  # type: ignore[arg-type]",
         f"{STOPPING}::test_then_the_intent_with_the_isrs_goes_to_disk_and_nothing_is_sent_in_that_cycle",
@@ -158,7 +159,7 @@ MUTANTS = (
     Mutant(
         "a newer schema is written over",
         "adapters/zookeeper/changes.py",
-        "if change.schema > documents.SCHEMA:",
+        "if change.schema > SCHEMA:",
         "if False:",
         f"{PERMIT}::TestChanges::test_a_change_of_a_newer_daemon_is_not_written_over",
     ),
@@ -253,6 +254,104 @@ MUTANTS = (
         "return stop_facts.is_ours(self.obs, self.meeting) and not self.facts.taking",
         "return self.meeting.connected and not self.facts.taking",
         f"{STOPPING}::test_nothing_is_written_into_a_meeting_place_that_is_not_ours",
+    ),
+    Mutant(
+        "whose daemon has not joined this ZooKeeper is not asked",
+        "core/guard.py",
+        "    if evidence.joined is None:\n        return frozenset()\n",
+        "    return frozenset()\n",
+        f"{GUARD}::test_a_broker_that_lives_and_whose_daemon_has_not_joined_says_no",
+    ),
+    Mutant(
+        "the guard is not told who has joined",
+        "daemon/handlers.py",
+        "joined=action.joined, ",
+        "",
+        "tests/unit/test_handlers.py::test_the_guard_is_told_who_has_joined_and_whether_ours_has_settled",
+    ),
+    Mutant(
+        "a member of another root counts as joined",
+        "core/model.py",
+        "if m.marker is not None and m.marker == self.marker)",
+        "if m.marker is not None)",
+        f"{STOPPING}::test_who_has_joined_is_told_to_the_guard",
+    ),
+    Mutant(
+        "a root is acknowledged before its permit knows what may go down",
+        "core/stop_facts.py",
+        "if stop is None or not stop.intended or stop.marker == record.marker else None",
+        "if True else None",
+        f"{FACTS}::test_a_root_is_acknowledged_once_its_permit_knows_what_may_go_down",
+    ),
+    Mutant(
+        "a stop of before a wipe is not entered again",
+        "core/permit.py",
+        "lambda f: f.moved and not f.entry, Move.TAKE)",
+        "lambda f: f.moved and not f.entry, Move.ACKNOWLEDGE)",
+        f"{MODEL}::test_nothing_bad_can_happen_and_all_can_end_well",
+    ),
+    Mutant(
+        "a stop of before a wipe is dropped",
+        "core/decide.py",
+        "begun = stop is not None and (stop.intended or stop.marker == marker)",
+        "begun = stop is not None and stop.marker == marker",
+        "tests/unit/core/test_decide_alive.py::test_who_joins_another_root_keeps_of_a_stop_what_may_have_been_sent",
+    ),
+    Mutant(
+        "changes are asked for in a foreign root",
+        "operations.py",
+        "    if view.marker != joined:\n",
+        "    if False:\n",
+        f"{OPERATIONS}::test_nothing_is_asked_for_in_a_zookeeper_that_was_wiped_or_is_another_one",
+    ),
+    Mutant(
+        "a broker that may come into an ISR at any time is a repair",
+        "core/guard.py",
+        "evidence.settled and _is_repair(p, stopping)",
+        "_is_repair(p, stopping)",
+        f"{GUARD}::test_a_broker_that_has_not_settled_repairs_nothing_by_its_stop",
+    ),
+    Mutant(
+        "a state that was just entered counts as settled",
+        "core/stop_facts.py",
+        "return memory.state is state and obs.now - memory.since >= window",
+        "return True",
+        f"{FACTS}::test_a_broker_has_settled_once_it_was_as_it_is_for_long",
+    ),
+    Mutant(
+        "a broker that runs elsewhere lies down",
+        "core/stop_facts.py",
+        "    return listed is not None and listed.asked_for == node_id and listed.own is None and ",
+        "    return ",
+        f"{FACTS}::test_a_broker_that_is_wanted_down_and_is_down_lies_down",
+    ),
+    Mutant(
+        "a broker is held down in the cycle that starts it",
+        "core/stopping.py",
+        "case Move.INTEND if stop is not None and not self._starts:",
+        "case Move.INTEND if stop is not None:",
+        f"{STOPPING}::test_a_broker_that_is_started_in_that_very_cycle_is_not_held_down",
+    ),
+    Mutant(
+        "what runs is taken without a verdict where it is to stay down",
+        "core/permit.py",
+        "lambda f: f.alive and f.verdict is Verdict.NONE, Move.JUDGE)",
+        "lambda f: not f.stay_down and f.verdict is Verdict.NONE, Move.JUDGE)",
+        f"{MODEL}::test_nothing_bad_can_happen_and_all_can_end_well",
+    ),
+    Mutant(
+        "a server that lags behind tells what is in the permit",
+        "core/stop_facts.py",
+        "return -1 if late else _version(outcome)",
+        "return -1",
+        f"{FACTS}::test_a_permit_that_is_older_than_our_own_write_is_not_known",
+    ),
+    Mutant(
+        "the start is forgotten after a cancel",
+        "core/stopping.py",
+        "    if change.cancel and not ours:\n",
+        "    if change.cancel:\n",
+        f"{STOPPING}::test_a_change_that_is_cancelled_once_it_was_begun_goes_on",
     ),
     Mutant(
         "a stop that flushes is cut short",

@@ -99,7 +99,7 @@ class MemoryReadings:
         for name in names:
             self._sources[name].wanted = True
 
-    def hurry(self, busy: bool) -> None:
+    def hurry(self, busy: bool, stopping: bool) -> None:
         self._busy = busy
 
     def _foreign(self) -> ForeignProcess | None:

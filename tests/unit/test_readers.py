@@ -15,7 +15,7 @@ from bubuku.adapters.addresses import ConfiguredAddresses
 from bubuku.core.errors import UnavailableError
 from bubuku.core.model import Cluster, CoordinationView, LogView, Member
 from bubuku.core.shared import ProcessId
-from bubuku.daemon.readings import RETURNING_SECONDS, ReaderThreads, unsettled
+from bubuku.daemon.readings import PACES, RETURNING_SECONDS, ReaderThreads, unsettled
 from bubuku.readers import Reader
 from tests.support import published as make
 from tests.support.wait import wait_for
@@ -186,6 +186,27 @@ def test_other_processes_are_unknown_not_absent_while_our_own_kafka_runs() -> No
         threads.foreign.stop(5)
 
 
+def test_between_a_deliberate_stop_and_the_start_metadata_is_read_once_a_second() -> None:
+    nothing = cast(Any, SimpleNamespace())
+    threads = ReaderThreads(
+        files=cast(Any, SimpleNamespace(log_dirs=tuple, log=LogView)),
+        registrations=None,
+        kafka=cast(Any, SimpleNamespace(answers=lambda _: True)),
+        jmx=None,
+        addresses=ConfiguredAddresses(("h:1",)),
+        coordination=nothing,
+        running=lambda: None,
+        node_id=lambda: 1,
+        member=lambda: None,
+        met=lambda _: None,
+        wake=lambda: None,
+    )
+    threads.hurry(True, True)
+    assert (threads.cluster.pace, threads.foreign.pace) == (1.0, PACES["foreign"][1])
+    threads.hurry(True, False)
+    assert threads.cluster.pace == PACES["cluster"][1]
+
+
 @pytest.mark.parametrize("busy", [False, True], ids=["at rest", "while its broker is on its way back"])
 def test_the_metadata_is_read_again_when_a_broker_came_or_went_and_until_all_replicas_are_in_sync(busy: bool) -> None:
     """At rest it is read rarely; an operator who waits for the cluster must not be shown what was before."""
@@ -209,10 +230,10 @@ def test_the_metadata_is_read_again_when_a_broker_came_or_went_and_until_all_rep
     )
     threads.start()
     try:
-        threads.hurry(busy)
+        threads.hurry(busy, False)
         wait_for(lambda: unsettled(threads.cluster.latest) and threads.cluster.latest.known, 5, "the metadata")
         begun = threads.cluster.latest.begun
-        wait_for(lambda: threads.hurry(busy) or threads.cluster.latest.begun > begun, 10, "another reading")
+        wait_for(lambda: threads.hurry(busy, False) or threads.cluster.latest.begun > begun, 10, "another reading")
         seen[0] = (*seen[0], make.member(3))
         threads.coordination.wake()
         wait_for(lambda: not unsettled(threads.cluster.latest), 5, "a reading after a broker came")
@@ -245,7 +266,7 @@ def test_while_its_broker_comes_back_the_metadata_is_read_often() -> None:
     try:
         wait_for(lambda: threads.answers.latest.value, 5, "an answer")
         begun.clear()
-        wait_for(lambda: threads.hurry(True) or len(begun) >= 4, 5, "four readings")
+        wait_for(lambda: threads.hurry(True, False) or len(begun) >= 4, 5, "four readings")
     finally:
         threads.stop(5)
     pauses = [later - earlier for earlier, later in pairwise(begun[:4])]

@@ -167,7 +167,7 @@ def test_a_hold_that_lasts_is_in_no_hurry(world: World, monkeypatch: pytest.Monk
     host.settings = replace(host.settings, template_broken=True)
     process.kill()
     hurried: list[bool] = []
-    monkeypatch.setattr(daemon.supervisor._readings, "hurry", hurried.append)
+    monkeypatch.setattr(daemon.supervisor._readings, "hurry", lambda busy, stopping: hurried.append(busy))
     world.engine.run_until(world.engine.now() + 30)
     assert decision(daemon).state is BrokerState.HELD
     assert hurried[-1]

@@ -19,7 +19,7 @@ from bubuku.adapters.zookeeper.cache import Node, WatchedNodes
 from bubuku.adapters.zookeeper.nodes import CONFLICTS, TRIES, Nodes, ended, outcome
 from bubuku.adapters.zookeeper.session import Session
 from bubuku.core.actions import Outcome, Result
-from bubuku.core.change import HISTORY
+from bubuku.core.change import HISTORY, SCHEMA
 from bubuku.core.errors import RefusedError, UnavailableError, UsageError
 from bubuku.core.shared import Change, Maintenance
 
@@ -90,7 +90,7 @@ class ZooKeeperChanges:
             body = None if node is None else documents.marked_document(node.data, **wishes)
             if change is None or body is None or not change.state.is_open:
                 raise UsageError(f"there is no open change {sequence}; see: bubuku-cli changes list")
-            if change.schema > documents.SCHEMA:
+            if change.schema > SCHEMA:
                 raise RefusedError(f"change {sequence} was written by a newer bubuku: ask a daemon of that version")
             asked = documents.parse_change(sequence, body, change.version) or change
             try:

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from bubuku.core.change import SCHEMA
 from bubuku.core.model import Desired, Member
 from bubuku.core.shared import Change, ChangeState, Entry, Maintenance, Permit
 
-SCHEMA = 1
 LONGEST_SECONDS = 1e12  # of maintenance; what is longer, or no number at all, has no end
 
 

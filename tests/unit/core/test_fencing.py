@@ -56,6 +56,11 @@ KRAFT_RAN = ran(registration=KRAFT_REGISTRATION)
         (POLICY, after_end(log_dirs=CLEAN), False),
         (KRAFT_POLICY, after_end(record=KRAFT_RAN, log_dirs=CLEAN), False),
         (POLICY, after_end(record=ran(stop_intent=True)), False),
+        (POLICY, after_end(ended(code=143), record=ran(stop_intent=True)), False),
+        # a stop that hung and was cut short
+        (POLICY, after_end(ended(code=None, signal=9), record=ran(stop_intent=True)), True),
+        (POLICY, after_end(ended(code=None, signal=9), record=ran(stop_intent=True), log_dirs=CLEAN), False),
+        (KRAFT_POLICY, after_end(ended(code=None, signal=9), record=replace(KRAFT_RAN, stop_intent=True)), True),
         # switched off, or no broker
         (replace(POLICY, instant_failover=False), after_end(), False),
         (replace(KRAFT_POLICY, roles=frozenset({Role.CONTROLLER})), after_end(), False),
