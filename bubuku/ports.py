@@ -116,11 +116,17 @@ class Kafka(Protocol):
         """Whether the local broker's own listener answers a Kafka request."""
 
     def evidence(
-        self, stopping: frozenset[int], permitted: frozenset[int], cluster_id: str | None, deadline_seconds: float
+        self,
+        stopping: frozenset[int],
+        permitted: frozenset[int],
+        cluster_id: str | None,
+        deadline_seconds: float,
+        planning: bool = False,
     ) -> Evidence:
         """What `core.guard.judge` rests on, all of it begun after this call. What cannot be had is in `missing`.
 
         `permitted`: the ids in the permit; `cluster_id`: whose metadata it must be (None, unknown, is missing too).
+        `planning`: not all of `stopping` is to stop at once, so these are asked as the others are, and not their disks.
         Raises UnavailableError where no broker answers at all."""
 
     def elect_preferred(self, partitions: Sequence[tuple[str, int]], deadline_seconds: float) -> None:

@@ -29,13 +29,15 @@ RECENT = 50  # of so many that ended last, the restarts tell how long one takes
 class Request:
     """One change for each of `nodes`, in that order, or one parent for all of them.
 
-    `by`: who asks; `text`: in their own words; `cool_down`: seconds between a parent's brokers."""
+    `by`: who asks; `text`: in their own words. Of a parent, `parallel`: so many brokers at once, 0: as many as the
+    guard allows; `cool_down`: seconds between them."""
 
     kind: str
     nodes: tuple[int, ...]
     by: str
     text: str | None = None
     accept_unavailable: bool = False
+    parallel: int = 1
     cool_down: float = 0.0
     dry_run: bool = False
 
@@ -46,6 +48,7 @@ class Plan:
     restarts took; None: none is known."""
 
     turns: tuple[roll.Turn, ...]
+    batches: tuple[tuple[int, ...], ...]  # the same brokers: who goes together
     seconds: float | None
 
 
@@ -101,8 +104,8 @@ class Submission:
             raise UsageError(f"there is no kind of change {request.kind[:100]!r}; there are {', '.join(sorted(KINDS))}")
         if not request.nodes:
             raise UsageError(f"which brokers are to be {kind.verb}? name at least one")
-        if request.cool_down and kind.child is None:
-            raise UsageError(f"a {kind.name} has no cool-down; a rolling restart has")
+        if (request.cool_down or request.parallel != 1) and kind.child is None:
+            raise UsageError(f"a {kind.name} has no cool-down and nothing parallel; a rolling restart has")
         view = self._meeting()
         members = {member.node_id for member in view.members}
         for node in request.nodes:
@@ -128,8 +131,12 @@ class Submission:
             for each in self._changes.ended(RECENT, DEADLINE_SECONDS)
             if each.kind == "restart" and each.state is ChangeState.DONE and each.ended_epoch and each.begun_epoch
         ]
-        pauses = request.cool_down * (len(turns) - 1)
-        return Plan(turns, statistics.median(took) * len(turns) + pauses if took else None)
+        batches: tuple[tuple[int, ...], ...] = tuple((turn.node_id,) for turn in turns)
+        if request.parallel != 1:
+            order, alone = tuple(turn.node_id for turn in turns), roll.alone(view.members, cluster)
+            batches = self._verdicts.batches(order, alone, request.parallel, request.accept_unavailable)
+        pauses = request.cool_down * (len(batches) - 1)
+        return Plan(turns, batches, statistics.median(took) * len(batches) + pauses if took else None)
 
     def _judged(self, request: Request) -> tuple[Verdict, ...]:
         """Raises RefusedError for the first that may not be stopped, whatever becomes of those in the permit."""
@@ -179,6 +186,7 @@ def _change(request: Request, node: int | None, nodes: tuple[int, ...], wall: fl
         nodes=nodes,
         text=request.text,
         accept_unavailable=request.accept_unavailable,
+        parallel=request.parallel,
         cool_down=request.cool_down,
         sentence=f"{named(all_nodes)} {'is' if len(all_nodes) == 1 else 'are'} to be {KINDS[request.kind].verb}",
     )

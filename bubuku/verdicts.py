@@ -9,8 +9,9 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from bubuku.core.batches import planned
 from bubuku.core.errors import UnavailableError, UsageError
-from bubuku.core.guard import Verdict, judge
+from bubuku.core.guard import Evidence, Verdict, judge
 from bubuku.ports import Kafka
 
 WAIT_SECONDS = 10.0  # for the questions before
@@ -40,14 +41,26 @@ class Verdicts:
         Raises UsageError for an id that the cluster has never heard of, UnavailableError where no broker answers, or
         questions before this one take too long.
         """
+        evidence = self._evidence(nodes, planning=False)
+        known = evidence.known.union(self._members())
+        for node in sorted(nodes - known):
+            raise UsageError(f"there is no broker {node} in this cluster; it has {', '.join(map(str, sorted(known)))}")
+        return judge(nodes, evidence, accept_unavailable)
+
+    def batches(
+        self, order: tuple[int, ...], alone: frozenset[int], limit: int, accept_unavailable: bool
+    ) -> tuple[tuple[int, ...], ...]:
+        """Who may be down together, as `core.batches.planned`. Raises as `safe_to_stop`."""
+        evidence = self._evidence(frozenset(order), planning=True)
+        return planned(order, alone, evidence, limit, accept_unavailable)
+
+    def _evidence(self, nodes: frozenset[int], planning: bool) -> Evidence:
         if not self._one.acquire(timeout=WAIT_SECONDS):
             raise UnavailableError("another question is being answered; ask again in a few seconds")
         try:
             permitted, joined = self._permitted(), self._joined()
-            evidence = self._kafka.evidence(nodes, permitted, self._cluster_id(), DEADLINE_SECONDS)
+            cluster_id = self._cluster_id()
+            evidence = self._kafka.evidence(nodes, permitted, cluster_id, DEADLINE_SECONDS, planning)
         finally:
             self._one.release()
-        known = evidence.known.union(self._members())
-        for node in sorted(nodes - known):
-            raise UsageError(f"there is no broker {node} in this cluster; it has {', '.join(map(str, sorted(known)))}")
-        return judge(nodes, replace(evidence, joined=joined), accept_unavailable)
+        return replace(evidence, joined=joined)

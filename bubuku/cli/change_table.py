@@ -40,7 +40,11 @@ def table(documents: Sequence[dict[str, Any]]) -> Table:
 
 def plan_lines(plan: dict[str, Any]) -> list[str]:
     """A roll's order, a line each, and how long it may take."""
-    lines = [f"{n}. broker {turn['broker']}: {turn['why']}" for n, turn in enumerate(plan["turns"], 1)]
+    why = {turn["broker"]: turn["why"] for turn in plan["turns"]}
+    lines = [
+        f"{n}. {named(batch)}: {'; '.join(dict.fromkeys(why[broker] for broker in batch))}"
+        for n, batch in enumerate(plan["batches"], 1)
+    ]
     if plan["seconds"] is not None:
         lines.append(f"about {duration(plan['seconds'])}, as the last restarts took")
     return lines

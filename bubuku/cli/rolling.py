@@ -21,6 +21,13 @@ from bubuku.core.errors import UsageError
 @click.option("--brokers", "list_of_brokers", metavar="N,N…", help="These, as --broker for each.")
 @click.option("--rack", help="Those of this rack.")
 @click.option(
+    "--parallel",
+    default="1",
+    show_default=True,
+    metavar="N|auto",
+    help="So many at once, where the guard allows it; auto: as many as it does.",
+)
+@click.option(
     "--cool-down", type=click.FloatRange(0, 86_400), default=0, metavar="SECONDS", help="To wait between two brokers."
 )
 @click.argument("former_options", nargs=-1, type=click.UNPROCESSED, metavar="")
@@ -31,6 +38,7 @@ def rolling_restart(
     former_options: tuple[str, ...],
     list_of_brokers: str | None,
     rack: str | None,
+    parallel: str,
     cool_down: float,
     accept_unavailable: bool,
     **options: Any,
@@ -51,7 +59,18 @@ def rolling_restart(
         named = tuple(r["node_id"] for r in rows if "broker" in r["roles"] and rack in (None, r["rack"]))
         if not named:
             raise UsageError(f"no broker is in rack {rack!r}; see: bubuku-cli status")
-    submit(ctx, "roll", accept_unavailable, **{**options, "brokers": named}, cool_down_seconds=cool_down)
+    options |= {"brokers": named, "parallel": _parallel(parallel), "cool_down_seconds": cool_down}
+    submit(ctx, "roll", accept_unavailable, **options)
+
+
+def _parallel(text: str) -> int:
+    """
+    >>> _parallel("auto"), _parallel("2")
+    (0, 2)
+    """
+    if text != "auto" and not (text.isascii() and text.isdecimal() and 0 < int(text) < 1000):
+        raise UsageError(f"--parallel: {text[:100]!r} is neither a number of brokers nor auto")
+    return 0 if text == "auto" else int(text)
 
 
 def _ids(text: str | None) -> list[int]:

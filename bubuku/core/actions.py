@@ -124,6 +124,21 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True)
+class FindBatch:
+    """*Slow.* Which brokers of a parent may be asked to go down together next (`core.batches.following`).
+
+    The outcome's `data`: "step", as given, "batch": their ids, in their order."""
+
+    step: tuple[str, int]  # parent's uuid, and how many of its children have ended
+    order: tuple[int, ...]
+    alone: frozenset[int]
+    limit: int
+    permitted: frozenset[int]
+    accept_unavailable: bool
+    joined: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class TakePermit:
     """*Slow.* One transaction: our entry into the permit of `version`, maintenance unchanged.
 
@@ -216,6 +231,7 @@ Action = (
     | FormatDirs
     | JoinMarker
     | Judge
+    | FindBatch
     | TakePermit
     | DropPermit
     | SettlePermit
@@ -233,6 +249,7 @@ SLOW: tuple[type, ...] = (
     FormatDirs,
     JoinMarker,
     Judge,
+    FindBatch,
     TakePermit,
     DropPermit,
     SettlePermit,

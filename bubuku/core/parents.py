@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from bubuku.core import change as changes
 from bubuku.core import roll, stop_facts
-from bubuku.core.actions import Action, RestPermit, Result, WriteChange
+from bubuku.core.actions import Action, FindBatch, RestPermit, Result, WriteChange
 from bubuku.core.guard import named
 from bubuku.core.memory import Memory
 from bubuku.core.model import CoordinationView
@@ -22,6 +22,7 @@ from bubuku.core.observation import Observation
 from bubuku.core.shared import Change, ChangeState
 
 TAKE_OVER_SECONDS = 8.0  # the worker's member is gone for so long: what it sent has an end, and another one goes on
+BATCH_SECONDS = 3.0  # what was found to go together is asked for within these, or looked for again
 GONE_SECONDS = 600.0  # a broker's daemon is gone for so long: what was asked of it is not waited for any more
 
 
@@ -136,9 +137,30 @@ class Worker:
             return self._ended(parent, ChangeState.FAILED, f"{held_up}, for {roll.HELD_UP_SECONDS / 60:.0f} min")
         if held_up is not None or self._waits_for(parent) is not None:
             return self._told(parent)
-        view = self.obs.cluster.value
-        child = _child(parent, roll.order(left, self.meeting.members, view)[0].node_id, self.obs.wall)
-        return WriteChange(self._said(parent, child), created=(child,))
+        batch = self._batch(parent, left)
+        if isinstance(batch, FindBatch) or batch is None:
+            return batch
+        asked = tuple(_child(parent, node, self.obs.wall) for node in batch)
+        return WriteChange(self._said(parent, asked), created=asked)
+
+    def _batch(self, parent: Change, left: list[int]) -> tuple[int, ...] | FindBatch | None:
+        """Who goes next: one, or as many as may; the question, where that is not known; None while it is asked."""
+        view, members, permit = self.obs.cluster.value, self.meeting.members, self.meeting.permit
+        order = tuple(turn.node_id for turn in roll.order(left, members, view))
+        if parent.parallel == 1 or permit is None:
+            return order[:1]
+        outcome, step = self.obs.outcomes.get(FindBatch), (parent.uuid, len(self.children(parent)))
+        if outcome is not None and outcome.result is Result.RUNNING:
+            return None
+        data = {} if outcome is None or outcome.data is None else outcome.data
+        if outcome is not None and data.get("step") == step and self.obs.now - outcome.begun < BATCH_SECONDS:
+            found = data.get("batch")
+            return found if isinstance(found, tuple) and found else order[:1]  # its own guard says why not
+        if outcome is not None and outcome.result is not Result.DONE and self.obs.now - outcome.begun < BATCH_SECONDS:
+            return None  # nobody answered: asked again
+        alone = roll.alone(members, view)
+        permitted = frozenset(permit.entries)
+        return FindBatch(step, order, alone, parent.parallel, permitted, parent.accept_unavailable, self.meeting.joined)
 
     def held_up(self, parent: Change) -> str | None:
         """What has to heal before the next child; None while there is none to be asked for, or nothing is wrong."""
@@ -187,11 +209,11 @@ class Worker:
         told = f"{sentence}; {so_far}" if sentence else so_far
         return WriteChange(changes.ended(parent, state, told, self.obs.wall), children=tuple(self.children(parent)))
 
-    def _said(self, parent: Change, child: Change | None = None) -> Change:
+    def _said(self, parent: Change, asked: tuple[Change, ...] = ()) -> Change:
         """The parent's document with where it is: what is at work or waited for, and how many are done."""
         children = self.children(parent)
         done = sum(1 for c in children if c.state is ChangeState.DONE)
-        standing = [child] if child is not None else [c for c in children if c.state.is_open]
+        standing = [*asked, *(c for c in children if c.state.is_open)]
         if standing:
             nodes = [c.node_id for c in standing if c.node_id is not None]
             phase = "working"
@@ -209,13 +231,14 @@ def _child(parent: Change, node: int, wall: float) -> Change:
     assert kind is not None, "a parent has children"
     return Change(
         sequence=-1,
-        uuid=f"{parent.uuid}/{node}",
+        uuid=stop_facts.child_uuid(parent.uuid, node),
         kind=kind,
         node_id=node,
         state=ChangeState.QUEUED,
         asked_by=f"change {parent.sequence}",
         asked_epoch=wall,
         parent=parent.uuid,
+        parallel=parent.parallel,
         text=parent.text,
         accept_unavailable=parent.accept_unavailable,
         sentence=f"broker {node} is to be {changes.KINDS[kind].verb}",

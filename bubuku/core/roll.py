@@ -43,6 +43,13 @@ def order(nodes: Iterable[int], members: Collection[Member], view: ClusterView |
     return tuple(each for _, each in sorted((turn(node) for node in nodes), key=lambda pair: pair[0]))
 
 
+def alone(members: Iterable[Member], view: ClusterView | None) -> frozenset[int]:
+    """KRaft's voters and the active controller: one of them at a time, whatever goes beside."""
+    voters = {member.node_id for member in members if Role.CONTROLLER.value in member.roles}
+    controller = None if view is None else view.cluster.controller_id
+    return frozenset(voters if controller is None else voters | {controller})
+
+
 def held_up(
     left: Collection[int], excused: Collection[int], members: Collection[Member], view: ClusterView | None
 ) -> str | None:

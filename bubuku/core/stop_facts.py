@@ -26,7 +26,7 @@ from bubuku.core.model import BrokerState, CoordinationView, Partition, Record, 
 from bubuku.core.observation import Observation, Policy
 from bubuku.core.permit import VERDICT_SECONDS, Facts
 from bubuku.core.reasons import Reason
-from bubuku.core.shared import Permit, Stop
+from bubuku.core.shared import Entry, Permit, Stop
 
 NO_LASTS_SECONDS = 5.0  # so often the guard is asked again by a stop that it refuses
 UNLISTED_SESSIONS = 2.0  # unlisted for longer than so many session time-outs is not a moment's absence
@@ -44,6 +44,7 @@ class Want:
     why: Reason
     stay_down: bool
     accept_unavailable: bool
+    beside: str | None = None  # uuid of a parent, of whose children several may be in work at once
 
 
 def remember(memory: Memory, obs: Observation, node_id: int, state: BrokerState) -> Memory:
@@ -109,7 +110,7 @@ def draw(policy: Policy, memory: Memory, obs: Observation, node_id: int, want: W
         permit_known=found is not None,
         entry=entry is not None,
         entry_is_recorded=entry is not None and stop is not None and entry.token == stop.token,
-        others_working=any(e.working for e in elsewhere),
+        others_working=any(e.working and not _goes_beside(e, want) for e in elsewhere),
         moved=stop is not None and acknowledged(obs.record) is None,
         recorded=stop is not None,
         intended=stop is not None and stop.intended,
@@ -136,6 +137,21 @@ def _nothing_runs(policy: Policy, obs: Observation, node_id: int) -> bool:
     if Role.BROKER not in policy.roles:
         return True  # a dedicated controller is not listed
     return listed is not None and listed.asked_for == node_id and listed.own is None and obs.registration.begun >= ended
+
+
+def _goes_beside(entry: Entry, want: Want | None) -> bool:
+    """It is of the same batch: the guard alone says whether they may be down together."""
+    return want is not None and want.beside is not None and is_child_of(want.beside, entry.change)
+
+
+def is_child_of(parent: str, change: str | None) -> bool:
+    """By the uuids, as `child_uuid` makes them."""
+    return change is not None and change.rpartition("/")[0] == parent
+
+
+def child_uuid(parent: str, node_id: int) -> str:
+    """The same whoever asks for the child, and however often."""
+    return f"{parent}/{node_id}"
 
 
 def _same(stop: Stop, want: Want) -> bool:

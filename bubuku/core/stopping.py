@@ -84,7 +84,8 @@ def _want(record: Record, change: Change | None) -> Want | None:
     if not kind.stops or (record.finished is not None and record.finished.change == change.uuid):
         return None
     token = f"{record.instance}:{change.uuid}"
-    return Want(token, change.uuid, kind.why, kind.stays_down, change.accept_unavailable)
+    beside = change.parent if change.parallel != 1 else None
+    return Want(token, change.uuid, kind.why, kind.stays_down, change.accept_unavailable, beside)
 
 
 def _leaving(obs: Observation) -> Want | None:

@@ -12,6 +12,7 @@ from bubuku.core.actions import (
     DropPermit,
     ElectPreferred,
     Fence,
+    FindBatch,
     FormatDirs,
     JoinMarker,
     Judge,
@@ -25,6 +26,7 @@ from bubuku.core.actions import (
     TakePermit,
     WriteChange,
 )
+from bubuku.core.batches import following
 from bubuku.core.guard import judge
 from bubuku.daemon.readings import ReaderThreads
 from bubuku.ports import BrokerFiles, Changes, Coordination, Kafka, Permits, Registrations
@@ -128,6 +130,7 @@ class Stops:
     def table(self) -> dict[type, Handler]:
         return {
             Judge: self._judge,
+            FindBatch: self._find_batch,
             TakePermit: self._take_permit,
             DropPermit: self._drop_permit,
             RestPermit: self._rest_permit,
@@ -148,6 +151,17 @@ class Stops:
         in_sync = tuple(dict.fromkeys(f"{p.topic}-{p.partition}" for p in evidence.partitions if node_id in p.isr))
         data = {"verdict": verdict, "in_sync": in_sync, "version": action.version}
         return Outcome(Result.DONE, begun, time.monotonic(), data=data)
+
+    def _find_batch(self, action: Action) -> Outcome:
+        """Evidence on all that are left, begun now, and the guard's word on each of them in turn."""
+        assert isinstance(action, FindBatch)
+        begun, order = time.monotonic(), frozenset(action.order)
+        evidence = self._kafka.evidence(
+            order, action.permitted, self._cluster_id(), EVIDENCE_DEADLINE_SECONDS, planning=True
+        )
+        evidence = replace(evidence, joined=action.joined)
+        batch = following(action.order, action.alone, evidence, action.limit, action.accept_unavailable)
+        return Outcome(Result.DONE, begun, time.monotonic(), data={"step": action.step, "batch": batch})
 
     def _take_permit(self, action: Action) -> Outcome:
         assert isinstance(action, TakePermit)

@@ -32,6 +32,7 @@ class ChangeDocument(TypedDict):
     asked_epoch: float
     reason: str | None
     accept_unavailable: bool
+    parallel: int
     cool_down_seconds: float
     paused: bool
     cancel_asked: bool
@@ -52,9 +53,10 @@ class TurnDocument(TypedDict):
 
 
 class PlanDocument(TypedDict):
-    """A roll's order as things are now. `seconds` None: no restart has ended yet by which to tell."""
+    """A roll's order as things are now, and who goes together. `seconds` None: none has ended yet by which to tell."""
 
     turns: list[TurnDocument]
+    batches: list[list[int]]
     seconds: float | None
 
 
@@ -94,6 +96,7 @@ def change_document(change: Change) -> ChangeDocument:
         "asked_epoch": change.asked_epoch,
         "reason": change.text,
         "accept_unavailable": change.accept_unavailable,
+        "parallel": change.parallel,
         "cool_down_seconds": change.cool_down,
         "paused": change.paused,
         "cancel_asked": change.cancel,
@@ -104,7 +107,7 @@ def change_document(change: Change) -> ChangeDocument:
 
 def plan_document(plan: Plan) -> PlanDocument:
     turns: list[TurnDocument] = [{"broker": turn.node_id, "why": turn.why} for turn in plan.turns]
-    return {"turns": turns, "seconds": plan.seconds}
+    return {"turns": turns, "batches": [list(batch) for batch in plan.batches], "seconds": plan.seconds}
 
 
 def entry_document(node: int, entry: Entry) -> EntryDocument:

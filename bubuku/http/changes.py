@@ -37,6 +37,16 @@ CHANGES, MAINTENANCE, PERMIT = "/v1/changes", "/v1/maintenance", "/v1/permit"
 BODY_BYTES = 65_536
 TEXT_LENGTH = 500
 ENDED_SHOWN = 20
+ASKED = {
+    "kind",
+    "brokers",
+    "reason",
+    "by",
+    "accept_unavailable",
+    "parallel",
+    "cool_down_seconds",
+    "dry_run",
+}
 Handler = Callable[[HttpRequest], Awaitable[Response]]
 
 
@@ -187,7 +197,9 @@ async def body(request: HttpRequest) -> dict[str, Any]:
 
 def submission(document: dict[str, Any]) -> Request:
     """Raises HTTPException 400 that names what makes no sense."""
-    _only(document, {"kind", "brokers", "reason", "by", "accept_unavailable", "cool_down_seconds", "dry_run"})
+    _only(
+        document, {"kind", "brokers", "reason", "by", "accept_unavailable", "parallel", "cool_down_seconds", "dry_run"}
+    )
     kind, brokers = document.get("kind"), document.get("brokers")
     if not isinstance(kind, str):
         raise HTTPException(400, "kind must be a text, like restart")
@@ -200,6 +212,7 @@ def submission(document: dict[str, Any]) -> Request:
         by=_text(document, "by") or "somebody",
         text=_text(document, "reason"),
         accept_unavailable=_flag(document, "accept_unavailable"),
+        parallel=_parallel(document),
         cool_down=_seconds(document, "cool_down_seconds", 0.0) or 0.0,
         dry_run=_flag(document, "dry_run"),
     )
@@ -249,6 +262,13 @@ def _flag(document: dict[str, Any], name: str) -> bool:
     if not isinstance(value, bool):
         raise HTTPException(400, f"{name} must be true or false")
     return value
+
+
+def _parallel(document: dict[str, Any]) -> int:
+    found = document.get("parallel", 1)
+    if not _is_id(found):
+        raise HTTPException(400, "parallel must be a number of brokers, or 0: as many as the guard allows")
+    return int(found)
 
 
 def _seconds(document: dict[str, Any], name: str, default: float | None) -> float | None:

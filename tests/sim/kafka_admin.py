@@ -29,7 +29,12 @@ class MemoryKafka:
         return any(p.listens and p.holds_lock_since is not None for p in self._host.processes)
 
     def evidence(
-        self, stopping: frozenset[int], permitted: frozenset[int], cluster_id: str | None, deadline_seconds: float
+        self,
+        stopping: frozenset[int],
+        permitted: frozenset[int],
+        cluster_id: str | None,
+        deadline_seconds: float,
+        planning: bool = False,
     ) -> Evidence:
         """Pessimistic as the real one: who is registered and does not answer itself does not count."""
         cluster = self._cluster
@@ -37,7 +42,8 @@ class MemoryKafka:
         answered = frozenset(n for n, entry in cluster.entries.items() if entry.process.answers)
         if not answered or self._host.cut:
             raise UnavailableError("no Kafka broker answers in time")
-        others, told = registered - stopping, answered - stopping
+        leaving = frozenset() if planning else stopping
+        others, told = registered - leaving, answered - leaving
         missing = []
         if len(told) < min(WITNESSES, len(others)):
             missing.append("too few of the other brokers tell the cluster's metadata")

@@ -124,7 +124,17 @@ def restart_several(world: World, rng: random.Random) -> None:
 
 def roll(world: World, rng: random.Random) -> None:
     ids = sorted({host.node_id for host in world.hosts})
-    _submit(world, rng, "roll", tuple(rng.sample(ids, rng.randint(1, len(ids)))), rng.random() < 0.2)
+    nodes = tuple(rng.sample(ids, rng.randint(1, len(ids))))
+    wanted = Request(
+        "roll",
+        nodes,
+        "operator",
+        accept_unavailable=rng.random() < 0.2,
+        parallel=rng.choice((1, 1, 0, 2)),
+        cool_down=rng.choice((0.0, 0.0, 5.0)),
+    )
+    what = f"asks for a roll of {', '.join(map(str, nodes))}, {wanted.parallel or 'any number'} at a time"
+    _ask(world, rng, what, lambda o: o.submit(wanted))
 
 
 def stop(world: World, rng: random.Random) -> None:

@@ -16,6 +16,7 @@ from bubuku.core.actions import (
     DropPermit,
     ElectPreferred,
     Fence,
+    FindBatch,
     FormatDirs,
     JoinMarker,
     Judge,
@@ -29,6 +30,7 @@ from bubuku.core.actions import (
     TakePermit,
     WriteChange,
 )
+from bubuku.core.batches import following
 from bubuku.core.errors import UnavailableError
 from bubuku.core.guard import judge
 from bubuku.core.model import Mode
@@ -75,6 +77,8 @@ class MemorySlow:
             self._run_helper(action, now)
         elif isinstance(action, Judge):
             self._after(self._latency(), lambda: self._judge(action, now))
+        elif isinstance(action, FindBatch):
+            self._after(self._latency(), lambda: self._done(kind, now, self._find_batch(action, now)))
         else:
             self._after(self._latency(), lambda: self._send(action, now))
         self._daemon.point(f"after {kind.__name__}")
@@ -182,6 +186,17 @@ class MemorySlow:
         data = {"verdict": verdict, "in_sync": in_sync, "version": action.version}
         takes = engine.rng.uniform(0.5, EVIDENCE_DEADLINE) if fate == "late" else engine.rng.uniform(0.02, 0.3)
         self._after(takes, lambda: self._done(Judge, begun, Outcome(Result.DONE, begun, data=data)))
+
+    def _find_batch(self, action: FindBatch, begun: float) -> Outcome:
+        try:
+            evidence = self._daemon.kafka.evidence(
+                frozenset(action.order), action.permitted, self._daemon.cluster_id(), 0.0, planning=True
+            )
+        except UnavailableError as error:
+            return Outcome(Result.FAILED, begun, detail=str(error))
+        evidence = replace(evidence, joined=action.joined)
+        batch = following(action.order, action.alone, evidence, action.limit, action.accept_unavailable)
+        return Outcome(Result.DONE, begun, data={"step": action.step, "batch": batch})
 
     def _elect(self, action: ElectPreferred) -> Outcome:
         now = self._daemon.engine.now()

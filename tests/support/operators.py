@@ -53,7 +53,12 @@ class Kafka:
     asked: list[frozenset[int]] = field(default_factory=list)
 
     def evidence(
-        self, stopping: frozenset[int], permitted: frozenset[int], cluster_id: str | None, deadline_seconds: float
+        self,
+        stopping: frozenset[int],
+        permitted: frozenset[int],
+        cluster_id: str | None,
+        deadline_seconds: float,
+        planning: bool = False,
     ) -> Evidence:
         self.asked.append(stopping)
         if isinstance(self.found, UnavailableError):

@@ -82,7 +82,7 @@ def test_a_roll_says_its_order_and_how_long_it_may_take(asked: Operations, meeti
     assert plan.seconds == 3 * 12.0 + 2 * 5.0
     assert meeting.created == 0
     meeting.history = []
-    assert asked.submit(roll_of(1)).plan == Plan((Turn(1, "rack a"),), None)
+    assert asked.submit(roll_of(1)).plan == Plan((Turn(1, "rack a"),), ((1,),), None)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_roll_is_refused_while_partitions_are_out_of_sync_or_moved(
 
 
 def test_a_change_of_one_broker_has_no_cool_down(asked: Operations) -> None:
-    with pytest.raises(UsageError, match="a restart has no cool-down; a rolling restart has"):
+    with pytest.raises(UsageError, match="a restart has no cool-down and nothing parallel; a rolling restart has"):
         asked.submit(restart(1, cool_down=5.0))
 
 

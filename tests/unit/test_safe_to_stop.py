@@ -43,7 +43,12 @@ class Kafka:
     most_at_once: int = 0
 
     def evidence(
-        self, stopping: frozenset[int], permitted: frozenset[int], cluster_id: str | None, deadline_seconds: float
+        self,
+        stopping: frozenset[int],
+        permitted: frozenset[int],
+        cluster_id: str | None,
+        deadline_seconds: float,
+        planning: bool = False,
     ) -> Evidence:
         self.asked.append((stopping, permitted, cluster_id))
         self.at_once += 1

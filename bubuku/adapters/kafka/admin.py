@@ -92,10 +92,15 @@ class KafkaAdmin:
         return False
 
     def evidence(
-        self, stopping: frozenset[int], permitted: frozenset[int], cluster_id: str | None, deadline_seconds: float
+        self,
+        stopping: frozenset[int],
+        permitted: frozenset[int],
+        cluster_id: str | None,
+        deadline_seconds: float,
+        planning: bool = False,
     ) -> Evidence:
         """See `ports.Kafka.evidence`."""
-        question = Question(stopping, permitted, cluster_id)
+        question = Question(stopping, permitted, cluster_id, planning)
         return gather(self._servers.candidates(None), self._settings, question, self._partitions, deadline_seconds)
 
     def elect_preferred(self, partitions: Sequence[tuple[str, int]], deadline_seconds: float) -> None:

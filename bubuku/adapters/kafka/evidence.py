@@ -42,11 +42,19 @@ Decode = Callable[[bytes], tuple[Partition, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`stopping` and `permitted` are node ids. `cluster_id`: whose metadata it must be; None: unknown."""
+    """`stopping` and `permitted` are node ids. `cluster_id`: whose metadata it must be; None: unknown.
+
+    `planning`: as in `ports.Kafka.evidence`."""
 
     stopping: frozenset[int]
     permitted: frozenset[int]
     cluster_id: str | None
+    planning: bool = False
+
+    @property
+    def leaving(self) -> frozenset[int]:
+        """Those whose word does not count like that of brokers that stay."""
+        return frozenset() if self.planning else self.stopping
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +106,14 @@ class _Gathering:
     def evidence(self) -> Evidence:
         begun = time.monotonic()
         question, missing = self._question, self._missing
-        _, first = self._servers.metadata(min(question.stopping, default=None), self._until, all_topics=False)
+        _, first = self._servers.metadata(min(question.leaving, default=None), self._until, all_topics=False)
         self._endpoints = {b.node_id: f"{b.host}:{b.port}" for b in first.brokers}
         self._controller = first.controller_id
         answered = self._answered()
         asked, other = self._anyone(answered)
         kraft = self._link(asked).supports(DESCRIBE_QUORUM)
         before = self._pool.submit(self._moves, kraft, asked)
-        on_disk = {b: self._pool.submit(self._on_disk, b) for b in question.stopping & answered}
+        on_disk = {b: self._pool.submit(self._on_disk, b) for b in question.leaving & answered}
         asked_quorum = self._pool.submit(ask_quorum, self._link(other), other, self._until) if kraft else None
         moves = [self._had(before, "running reassignments are not known")]
         quorum = None if asked_quorum is None else self._had(asked_quorum, "the controllers' quorum is not known")
@@ -126,7 +134,7 @@ class _Gathering:
             answered=answered,
             quorum=None if quorum is None or question.stopping.isdisjoint(quorum.voters) else quorum,
             missing=str(missing) or None,
-            alone=bool(views) and views[0].node_id in question.stopping,
+            alone=bool(views) and views[0].node_id in question.leaving,
             known=self._known(views, quorum),
             begun=begun,
         )
@@ -151,14 +159,14 @@ class _Gathering:
 
     def _ranked(self, answered: Iterable[int]) -> list[int]:
         """Those that stay first, then those that may go down at any time, then those that are to stop."""
-        stopping, permitted = self._question.stopping, self._question.permitted
+        stopping, permitted = self._question.leaving, self._question.permitted
         return sorted(answered, key=lambda b: (b in stopping, b in permitted, b))
 
     # --- metadata -----------------------------------------------------------------------------------------------------
 
     def _views(self, answered: frozenset[int]) -> list[_View]:
         """By two brokers that stay; by fewer, or by one that is to stop, only with a word about it in `missing`."""
-        stopping = self._question.stopping
+        stopping = self._question.leaving
         views = self._ask_views([b for b in self._ranked(answered) if b not in stopping])
         registered = frozenset(self._endpoints).union(*({b.node_id for b in v.metadata.brokers} for v in views))
         others = registered - stopping
@@ -242,7 +250,7 @@ class _Gathering:
         """All that is on the disks of the brokers that are to stop must be in the metadata, or be deleted by now."""
         if not views:
             return
-        for broker in sorted(self._question.stopping.intersection(self._endpoints)):
+        for broker in sorted(self._question.leaving.intersection(self._endpoints)):
             seen = hosted.get(broker)
             if seen is None:
                 if len(views) < _WITNESSES:

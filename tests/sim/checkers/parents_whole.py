@@ -1,4 +1,4 @@
-"""A parent asks for each of its brokers once, for one at a time, ends with all of them, and leaves nothing behind."""
+"""A parent asks for each of its brokers once, for so many at a time as it may, ends with all, leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _check(parent: Change, children: list[Change]) -> None:
     if twice:
         raise RuleBrokenError(f"change {parent.sequence} asked twice for {twice}")
     standing = [c.node_id for c in children if c.state.is_open]
-    if len(standing) > 1:
+    if parent.parallel and len(standing) > parent.parallel:
         raise RuleBrokenError(f"change {parent.sequence} has {standing} at work at once")
     strangers = {c.node_id for c in children} - set(parent.nodes)
     if strangers:
