@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bubuku.core import parents, roll
-from bubuku.core.actions import Action, RestPermit, Result, WriteChange
+from bubuku.core.actions import Action, FindBatch, Outcome, RestPermit, Result, WriteChange
 from bubuku.core.memory import Memory
 from bubuku.core.model import CoordinationView, Member
 from bubuku.core.observation import Observation
@@ -159,6 +159,51 @@ def test_it_cools_down_between_two_brokers() -> None:
     _, found = aged(Memory(), parent, *children, seconds=30)
     assert isinstance(found, WriteChange)
     assert [c.node_id for c in found.created] == [2]
+
+
+PARALLEL = replace(ROLL, parallel=0)
+STEP = ("roll", 0)
+
+
+def found(*batch: int, **changes: Any) -> dict[type, Outcome]:
+    return {FindBatch: done(**{"step": STEP, "batch": batch, **changes})}
+
+
+def with_outcomes(outcomes: dict[type, Outcome], *changes: Change) -> Action | None:
+    return parents.step(Memory(), replace(seen(*changes), outcomes=outcomes))[1]
+
+
+def test_several_at_once_are_looked_for_and_asked_for_in_one_transaction() -> None:
+    question = next_write(PARALLEL, others={3: Entry("token", "host-3", 0.0)})
+    assert isinstance(question, FindBatch)
+    assert (question.step, question.order, question.limit) == (STEP, (1, 2), 0)
+    assert (question.permitted, question.alone) == ({3}, {2})
+    asked = with_outcomes(found(1, 2), PARALLEL)
+    assert isinstance(asked, WriteChange)
+    assert [(c.node_id, c.parallel) for c in asked.created] == [(1, 0), (2, 0)]
+    assert asked.change.sentence == "brokers 1, 2 are being restarted; 0 of 2 done"
+
+
+def test_where_nobody_may_go_the_first_asks_by_itself_and_says_why_it_waits() -> None:
+    asked = with_outcomes(found(), PARALLEL)
+    assert isinstance(asked, WriteChange)
+    assert [c.node_id for c in asked.created] == [1]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "again"),
+    [
+        (found(1, step=("roll", 1)), True),
+        (found(1, begun=NOW - 3), True),
+        ({FindBatch: done(result=Result.FAILED)}, False),
+        ({FindBatch: done(result=Result.FAILED, begun=NOW - 3)}, True),
+        ({FindBatch: done(result=Result.RUNNING)}, False),
+    ],
+    ids=["of another step", "old", "failed just now", "failed a while ago", "under way"],
+)
+def test_a_batch_is_of_this_step_and_just_found(outcomes: dict[type, Outcome], again: bool) -> None:
+    asked = with_outcomes(outcomes, PARALLEL)
+    assert isinstance(asked, FindBatch) if again else not isinstance(asked, FindBatch | WriteChange)
 
 
 def test_cancelled_when_all_was_done_it_is_done() -> None:

@@ -227,6 +227,14 @@ def test_only_entries_in_work_hold_up_others() -> None:
     assert not facts(serving(agreed(ours=entry()), noted())).others_working, "our own does not"
 
 
+def test_a_sibling_of_the_same_batch_goes_beside_ours_and_nobody_else() -> None:
+    ours = replace(WANT, beside="roll")
+    for change, beside in (("roll/2", True), ("roll-2/2", False), ("other", False), (None, False)):
+        seen = serving(agreed(others={2: entry(change=change)}))
+        assert facts(seen, want=ours).others_working is not beside
+        assert facts(seen).others_working
+
+
 def test_a_stop_that_another_change_began_is_not_wanted_for_this_one() -> None:
     assert not facts(serving(agreed(), noted(stop(token="another", change="another")))).wanted
     assert facts(serving(agreed(), noted())).wanted
