@@ -39,6 +39,7 @@ from bubuku.sandbox.waiting import wait_until
 RATIO = 1.15
 STABILITY_SECONDS = 2.0  # what a sandbox's daemons are configured with
 DONE_DEADLINE_SECONDS = 300.0
+RATE = 100.0  # records a second for each of the two clusters
 LOOK_SECONDS = 0.1  # each costs the machine a few milliseconds, of what Kafka needs to start
 SCENARIOS = {
     "zookeeper": ("ZooKeeper mode, 3.9.2", Options(mode=Mode.ZOOKEEPER)),
@@ -92,36 +93,47 @@ class Marks:
 
 
 def run(mode: str, rounds: int, tell: Tell) -> list[Row]:
+    """Both clusters are up all the time, with a producer each, and take turns: so what else the machine does
+    is the same for both."""
     name, options = SCENARIOS[mode]
-    with Plain(f"{name}, bare loop of restarts", options, tell) as plain:
-        beside, plain_result = measure(plain, rounds, bare_loop, tell)
-    with Supervised(f"{name}, bubuku, three restarts", options, tell) as supervised:
-        ours, result = measure(supervised, rounds, asked_at_once, tell)
-    return rows(name, ours, beside, result, plain_result)
-
-
-def measure(
-    cluster: Cluster, rounds: int, restart: Callable[[Cluster, View], tuple[float, tuple[Phases, ...]]], tell: Tell
-) -> tuple[list[Round], Result]:
-    """The first round warms the JVMs up, and does not count."""
-    view, found = View(cluster.layout), []
-    with Workload(cluster.layout.bootstrap_servers, cluster.folder / "workload.log") as load:
-        view.settle(SETTLE_DEADLINE_SECONDS)
+    plain = Plain(f"{name}, bare loop of restarts", options, tell)
+    supervised = Supervised(f"{name}, bubuku, three restarts", options, tell)
+    with plain, supervised, _load(plain) as plain_load, _load(supervised) as load:
+        beside, ours = Side(plain, plain_load, bare_loop), Side(supervised, load, asked_at_once)
         time.sleep(WARM_UP_SECONDS)
         for number in range(rounds + 1):
-            view.settle(SETTLE_DEADLINE_SECONDS)
-            time.sleep(QUIET_SECONDS)
-            begin, cpu = time.monotonic(), cluster.daemons_cpu_seconds()
-            total, phases = restart(cluster, view)
-            cpu_done = cluster.daemons_cpu_seconds()
-            time.sleep(QUIET_SECONDS)
-            spent = None if cpu is None or cpu_done is None else cpu_done - cpu
-            done = Round(total, phases, load.window(begin, time.monotonic()), spent)
-            tell(f"{cluster.name}: {words(done)}{'' if number else ' (to warm up)'}")
-            found += [done] if number else []
-        result = load.finish()
-        tell(f"{cluster.name}: {result}")
-    return found, result
+            for side in (beside, ours):
+                side.play(counts=number > 0)  # the first one warms the JVMs up
+        results = [side.load.finish() for side in (ours, beside)]
+        tell(f"{name}: bubuku {results[0]}, bare loop {results[1]}")
+    return rows(name, ours.rounds, beside.rounds, *results)
+
+
+def _load(cluster: Cluster) -> Workload:
+    return Workload(cluster.layout.bootstrap_servers, cluster.folder / "workload.log", rate=RATE)
+
+
+@dataclass(slots=True)
+class Side:
+    """One of the two clusters, and its rounds."""
+
+    cluster: Cluster
+    load: Workload
+    restart: Callable[[Cluster, View], tuple[float, tuple[Phases, ...]]]
+    rounds: list[Round] = field(default_factory=list)
+
+    def play(self, counts: bool) -> None:
+        cluster, view = self.cluster, View(self.cluster.layout)
+        view.settle(SETTLE_DEADLINE_SECONDS)
+        time.sleep(QUIET_SECONDS)
+        begin, cpu = time.monotonic(), cluster.daemons_cpu_seconds()
+        total, phases = self.restart(cluster, view)
+        cpu_done = cluster.daemons_cpu_seconds()
+        time.sleep(QUIET_SECONDS)
+        spent = None if cpu is None or cpu_done is None else cpu_done - cpu
+        done = Round(total, phases, self.load.window(begin, time.monotonic()), spent)
+        cluster.tell(f"{cluster.name}: {words(done)}{'' if counts else ' (to warm up)'}")
+        self.rounds += [done] if counts else []
 
 
 def bare_loop(cluster: Cluster, view: View) -> tuple[float, tuple[Phases, ...]]:
