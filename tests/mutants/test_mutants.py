@@ -66,7 +66,7 @@ MUTANTS = (
     Mutant(
         "the intent is not written first",
         "core/stopping.py",
-        "return memory, (Remember(replace(record, stop=intended, stop_intent=True)),)",
+        "return memory, (Remember(replace(record, stop=intended, stop_intent=alive is not None)),)",
         "return memory, (SendStop(intended.process, obs.now + 3), Remember(replace(record, stop=intended)))"
         "  # type: ignore[arg-type]",
         f"{STOPPING}::test_then_the_intent_with_the_isrs_goes_to_disk_and_nothing_is_sent_in_that_cycle",
@@ -266,8 +266,7 @@ MUTANTS = (
         "core/decide.py",
         "begun = stop is not None and (stop.intended or stop.marker == marker)",
         "begun = stop is not None and stop.marker == marker",
-        "tests/unit/core/test_decide_alive.py"
-        "::test_who_joins_another_root_keeps_of_a_stop_what_may_have_been_sent",
+        "tests/unit/core/test_decide_alive.py::test_who_joins_another_root_keeps_of_a_stop_what_may_have_been_sent",
     ),
     Mutant(
         "changes are asked for in a foreign root",
@@ -319,11 +318,11 @@ MUTANTS = (
         f"{FACTS}::test_a_permit_that_is_older_than_our_own_write_is_not_known",
     ),
     Mutant(
-        "the start is forgotten after a cancel",
+        "a stop that is taken back leaves its broker down",
         "core/stopping.py",
-        "    if change.cancel and not ours:\n",
-        "    if change.cancel:\n",
-        f"{STOPPING}::test_a_change_that_is_cancelled_once_it_was_begun_goes_on",
+        "if changes.KINDS[change.kind].stops and not (change.cancel and change.uuid == stop.change):",
+        "if changes.KINDS[change.kind].stops:",
+        f"{STOPPING}::test_it_is_started_when_somebody_asks_for_it_or_takes_the_stop_back",
     ),
     Mutant(
         "a stop that flushes is cut short",
