@@ -17,10 +17,10 @@ HEAD = """# Why each rule of the permit is there
 
 The order in which a broker is stopped is a table of rules (`bubuku/core/permit.py`). `tests/model` runs these very
 rules on one to three hosts, through every order in which their steps, ZooKeeper's, and faults can come: daemons that
-die or freeze, lost connections and what they carried, brokers that die or hang, hosts that are replaced, operators that
-cancel, switch maintenance or release an entry. With all of them nothing bad can happen, and from wherever it gets to,
-all can end well. With one left out, it goes wrong like this: the shortest way there, a line a step, hosts numbered
-from 0.
+die or freeze, lost connections and what they carried, brokers that die or hang, hosts that are replaced, a ZooKeeper
+that is wiped, operators that cancel, switch maintenance or release an entry. With all of them nothing bad can happen,
+and from wherever it gets to, all can end well. With one left out, it goes wrong like this: the shortest way there, a
+line a step, hosts numbered from 0.
 """
 
 

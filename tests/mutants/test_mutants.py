@@ -347,11 +347,11 @@ MUTANTS = (
         f"{FACTS}::test_a_permit_that_is_older_than_our_own_write_is_not_known",
     ),
     Mutant(
-        "the start is forgotten after a cancel",
+        "a stop that is taken back leaves its broker down",
         "core/stopping.py",
-        "    if change.cancel and not ours:\n",
-        "    if change.cancel:\n",
-        f"{STOPPING}::test_a_change_that_is_cancelled_once_it_was_begun_goes_on",
+        "if changes.KINDS[change.kind].stops and not (change.cancel and change.uuid == stop.change):",
+        "if changes.KINDS[change.kind].stops:",
+        f"{STOPPING}::test_it_is_started_when_somebody_asks_for_it_or_takes_the_stop_back",
     ),
     Mutant(
         "a stop that flushes is cut short",

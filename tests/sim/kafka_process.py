@@ -49,6 +49,7 @@ class KafkaProcess:
         self.session: Session | None = None
         self.registered_once = False
         self.served_once = False
+        self.serving_since = float("inf")
         self.deaf = False  # its registration was removed under it: it never registers again
         self.hangs = host.start_hangs and instance is not None
         host.start_hangs = host.start_hangs and instance is None
@@ -220,7 +221,7 @@ class KafkaProcess:
 
     def _serve(self) -> None:
         self.phase = Phase.SERVING
-        self.served_once = True
+        self.served_once, self.serving_since = True, self.engine.now()
         self.host.log.write("started (kafka.server.KafkaServer)")
         self.engine.say(self.host.name, f"Kafka {self.identity.pid} serves")
         self.cluster.changed()

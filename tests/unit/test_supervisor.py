@@ -16,6 +16,7 @@ from bubuku.core.memory import Memory
 from bubuku.core.model import BrokerState, Mode
 from bubuku.core.observation import Decision, Observation, Policy
 from bubuku.core.reasons import Reason
+from bubuku.core.shared import Stop
 from tests.sim.daemon import SimDaemon
 from tests.sim.world import Shape, World
 
@@ -176,6 +177,23 @@ def test_a_hold_that_lasts_is_in_no_hurry(world: World, monkeypatch: pytest.Monk
     host.settings = replace(host.settings, template_broken=False)
     world.engine.run_until(world.engine.now() + 2)
     assert hurried[-1]
+
+
+def test_a_stop_on_purpose_that_lasts_is_in_no_hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = serving(world)
+    process = world.kafka(world.hosts[0])
+    assert process is not None
+    record = daemon.supervisor.record
+    stop = Stop("t", None, "stopped_on_purpose", record.process, stay_down=True, intended=True, marker=record.marker)
+    daemon.supervisor._record = replace(record, stop=stop, stop_intent=True)
+    process.kill()
+    hurried: list[tuple[bool, bool]] = []
+    monkeypatch.setattr(daemon.supervisor._readings, "hurry", lambda busy, stopping: hurried.append((busy, stopping)))
+    world.engine.run_until(world.engine.now() + 30)
+    assert decision(daemon).reason is Reason.STOPPED_ON_PURPOSE
+    assert hurried[-1] == (True, True)
+    world.engine.run_until(world.engine.now() + 40)
+    assert hurried[-1] == (False, True)
 
 
 def test_settings_are_made_anew_only_while_a_start_is_considered(world: World) -> None:

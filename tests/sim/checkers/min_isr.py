@@ -1,14 +1,15 @@
 """No SIGTERM of ours takes a partition below its min ISR that could stay above, whoever else may be down on purpose.
 
 Ground truth at the moment of the signal, but for what no guard could have known: who died, froze, or fell out of the
-ISR within the age of a verdict is still counted, and a broker that came into it meanwhile is taken as one outside. A
-forced end whose entry came after ours asked nobody, and is not our doing.
+ISR within the age of a verdict is still counted, and a broker that came into it meanwhile is taken as one outside, once
+it had settled. A forced end whose entry came after ours asked nobody, and is not our doing.
 """
 
 from __future__ import annotations
 
 from bubuku.core.permit import VERDICT_SECONDS
 from bubuku.core.shared import Entry
+from tests.sim.daemon import STABILITY
 from tests.sim.events import Ended, Event, Forced, RuleBrokenError, Signalled
 from tests.sim.kafka_cluster import Part
 from tests.sim.world import World
@@ -54,7 +55,8 @@ def min_isr(world: World) -> None:
         permitted = {n for n, e in entries.items() if e.token not in forced or order.get(e.token, 0) <= ours_at}
         accepted = record is not None and record.stop is not None and record.stop.accept_unavailable
         for part in cluster.parts:
-            if node_id not in part.isr or now - part.joined.get(node_id, -1e9) <= VERDICT_SECONDS:
+            lately = now - part.joined.get(node_id, -1e9) <= VERDICT_SECONDS
+            if node_id not in part.isr or (lately and now - event.process.serving_since >= STABILITY):
                 continue  # a repair: nothing falls by it
             staying = left(part, permitted | {node_id}, now)
             cannot = len(part.replicas) <= cluster.min_isr
