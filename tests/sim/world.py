@@ -46,6 +46,7 @@ class World:
         self.covered = Covered()
         self.covered.listen(self)
         self.markers = 0
+        self.mended = False  # nothing goes wrong any more
         self.hosts: list[Host] = []
         self.daemons: dict[Host, SimDaemon | None] = {}
         self.enabled: set[Host] = set()  # systemd starts their daemons again

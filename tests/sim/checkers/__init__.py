@@ -8,6 +8,7 @@ from tests.sim.checkers.back_off import back_off
 from tests.sim.checkers.ends_accounted import ends_accounted
 from tests.sim.checkers.fences import fences
 from tests.sim.checkers.min_isr import min_isr
+from tests.sim.checkers.newer_documents import newer_documents
 from tests.sim.checkers.no_loss import no_loss
 from tests.sim.checkers.old_session import old_session
 from tests.sim.checkers.one_kafka import one_kafka
@@ -31,4 +32,5 @@ CHECKERS: tuple[Callable[[World], None], ...] = (
     permitted,
     one_stop_each,
     started_again,
+    newer_documents,
 )
