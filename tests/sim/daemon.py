@@ -72,6 +72,8 @@ class SimDaemon:
         self.coordination.start()
         self.supervisor.begin()
         self.wake_at(self.engine.now() + 0.1)
+        if world.readers_first:
+            self.engine.after(0.05, lambda: self.readings.snapshots() if self.alive else None)
 
     @property
     def published(self) -> Published | None:

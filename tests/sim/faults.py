@@ -279,6 +279,10 @@ def bad_settings(world: World, rng: random.Random, host: Host) -> None:
         host.settings, template_broken=broken, refused_by_kafka=not broken, revision=host.settings.revision + 1
     )
 
+    if rng.random() < 0.4:
+        for process in list(host.processes):
+            process.kill()
+
     def mend() -> None:
         revision = host.settings.revision + 1
         host.settings = replace(host.settings, template_broken=False, refused_by_kafka=False, revision=revision)

@@ -89,7 +89,11 @@ def _ask(world: World, rng: random.Random, what: str, ask: Callable[[Operations]
     if not daemons:
         return
     try:
-        ask(rng.choice(daemons).operations)
+        operations = rng.choice(daemons).operations
+        try:
+            ask(operations)
+        finally:
+            world.covered.refused(operations.refusals)
     except BubukuError as error:
         world.engine.say("operator", f"{what}: {error}")
     else:
