@@ -61,13 +61,13 @@ class Faults:
         """From here on nothing goes wrong any more."""
         self.on = self._moments.on = False
         world = self._world
-        finish(world)
-        world.mended = True
         world.engine.say("operator", "mends everything")
         if self._rng.random() < 0.5:
             world.zookeeper.restore()
         elif world.zookeeper.wiped:
             _begin_anew(world)
+        finish(world)
+        world.mended = True
         world.zookeeper.set_up(True)
         world.cluster.quorum.set_up(True)
         for host in list(world.hosts):
