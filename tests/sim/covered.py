@@ -68,6 +68,7 @@ UNREACHED: Mapping[Row, str] = {
     **{(FOLLOWS, f"{a} → {b}"): _TAKEN_OVER for a in ("failed", "held") for b in ("recovering", "serving", "stopping")},
     (FOLLOWS, "held → unregistered"): _TAKEN_OVER,
     **{(FOLLOWS, f"stopping → {b}"): _LAPSES for b in ("starting", "recovering", "unregistered", "frozen")},
+    (FOLLOWS, "recovering → unregistered"): "takes a log that is read more slowly than a session lasts",
     (FOLLOWS, "serving → starting"): "takes Jolokia, which says that a broker that answers does not serve",
     (
         FOLLOWS,

@@ -155,6 +155,7 @@ def release(world: World, rng: random.Random) -> None:
         _ask(world, rng, f"releases {node} from the permit", lambda o: o.release(node))
 
 
+# a further kind of request: a function as those above, and its name here
 REQUESTS: dict[str, Callable[[World, random.Random], None]] = {
     ask.__name__: ask for ask in (restart, restart_several, stop, start, cancel, maintenance, release)
 }

@@ -48,8 +48,9 @@ def hang_at_start(world: World, rng: random.Random, host: Host) -> None:
 
 
 def hang_at_stop(world: World, rng: random.Random, host: Host) -> None:
-    """The next Kafka of this host that is stopped on purpose never ends."""
-    host.stop_hangs = True
+    """On each host the next Kafka that is stopped on purpose never ends."""
+    for each in world.hosts:
+        each.stop_hangs = True
 
 
 def forgotten(world: World, rng: random.Random, host: Host) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tests.sim.checkers.back_off import back_off
 from tests.sim.checkers.ends_accounted import ends_accounted
 from tests.sim.checkers.fences import fences
+from tests.sim.checkers.foreign_root import foreign_root
 from tests.sim.checkers.min_isr import min_isr
 from tests.sim.checkers.newer_documents import newer_documents
 from tests.sim.checkers.no_loss import no_loss
@@ -33,4 +34,5 @@ CHECKERS: tuple[Callable[[World], None], ...] = (
     one_stop_each,
     started_again,
     newer_documents,
+    foreign_root,
 )
