@@ -85,6 +85,8 @@ class Worker:
     def next(self, change: Change) -> Action | None:
         if change.node_id is not None:
             return self._abandoned(change)
+        if any(child.schema > changes.SCHEMA for child in self.children(change)):
+            return None  # a newer daemon works on it: what this one does not know of them would be lost
         if change.state is not ChangeState.RUNNING or change.owner != self.obs.record.instance:
             claimed = changes.claimed(change, self.obs.record.instance, self.obs.wall)
             return WriteChange(self._said(claimed)) if self._may_claim(change) else None

@@ -8,19 +8,23 @@ time and mishaps between them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from bubuku.adapters.zookeeper import documents
 from bubuku.core.actions import DropPermit, Outcome, RestPermit, Result, SettlePermit, TakePermit, WriteChange
 from bubuku.core.change import HISTORY, SCHEMA
 from bubuku.core.errors import RefusedError, UnavailableError, UsageError
 from bubuku.core.shared import Change, Entry, Maintenance, Permit
+from tests.sim.events import RuleBrokenError
 from tests.sim.zookeeper import Session, ZooKeeper
 
 Request = Callable[[], Outcome | None]  # None: another version stands, so that the writer starts over
 Connected = Callable[[], Session | None]
 PermitWrite = TakePermit | DropPermit | RestPermit | SettlePermit
 TRIES = 5
+NEWER_SCHEMA = 2
 _AWAY = "ZooKeeper does not answer"
 _SPOILT = "the permit is not JSON: mend it"
 
@@ -28,8 +32,8 @@ _SPOILT = "the permit is not JSON: mend it"
 class MemoryPermits:
     """Implements `ports.Permits`."""
 
-    def __init__(self, zookeeper: ZooKeeper, connected: Connected) -> None:
-        self._zookeeper, self._connected = zookeeper, connected
+    def __init__(self, zookeeper: ZooKeeper, connected: Connected, newer: bool = False) -> None:
+        self._zookeeper, self._connected, self._newer = zookeeper, connected, newer
 
     def read(self) -> Permit | None:
         return None if ("permit",) in self._zookeeper.spoilt else self._zookeeper.root.permit
@@ -97,8 +101,30 @@ class MemoryPermits:
     def _write(self, entries: dict[int, Entry]) -> Outcome:
         version = self._zookeeper.root.permit.version + 1
         self._zookeeper.writes += 1
-        self._zookeeper.write_permit(Permit(version, entries))
+        text = self._text(entries)
+        permit = documents.parse_permit(text, version)
+        assert permit is not None, "what was written can be read"
+        self._zookeeper.write_permit(permit, text)
         return self._ended(Result.DONE, version=version)
+
+    def _text(self, entries: dict[int, Entry]) -> bytes:
+        """The document as the real writer makes it of the one that stands, with what only a newer one writes."""
+        root = self._zookeeper.root
+        before, text = root.permit.entries, root.permit_text
+        for node_id in before.keys() | entries.keys():
+            entry, old = entries.get(node_id), documents.decode(text) or {}
+            if entry == before.get(node_id):
+                continue
+            if entry is not None and node_id in before:  # only `working` changes
+                raw = old["entries"][str(node_id)] | {"working": entry.working}
+                text = documents.encode({**old, "entries": {**old["entries"], str(node_id): raw}})
+            else:
+                text = documents.permit_document(old, node_id, entry)
+            if self._newer and entry is not None:
+                new = documents.decode(text) or {}
+                new["entries"][str(node_id)] |= {"wave": node_id, "window": {"until": 7}}
+                text = json.dumps(new | {"waves": len(entries)}).encode()
+        return text if text != b"{}" else documents.encode({"entries": {}})
 
     def _at_once(self, prepare: Callable[[], Outcome | Request]) -> Outcome:
         for _ in range(TRIES):
@@ -128,14 +154,14 @@ def _resting(entries: dict[int, Entry], node_id: int, token: str) -> dict[int, E
 class MemoryChanges:
     """Implements `ports.Changes`."""
 
-    def __init__(self, zookeeper: ZooKeeper, connected: Connected) -> None:
-        self._zookeeper, self._connected = zookeeper, connected
+    def __init__(self, zookeeper: ZooKeeper, connected: Connected, newer: bool = False) -> None:
+        self._zookeeper, self._connected, self._newer = zookeeper, connected, newer
 
     def maintenance(self) -> Maintenance:
         return self._zookeeper.root.maintenance
 
     def open(self) -> tuple[Change, ...]:
-        return tuple(change for _, change in sorted(self._zookeeper.root.changes.items()))
+        return tuple(self._as_read(change) for _, change in sorted(self._zookeeper.root.changes.items()))
 
     def write(
         self,
@@ -162,6 +188,8 @@ class MemoryChanges:
                 standing = root.changes.get(each.sequence)
                 if standing is None or standing.version != each.version:
                     return Outcome(Result.REFUSED, at, at, "its document has changed meanwhile")
+                if standing.schema > SCHEMA and not self._newer:
+                    raise RuleBrokenError(f"change {each.sequence} of a newer daemon was written by an older one")
             self._zookeeper.writes += 1
             before = root.changes[change.sequence]
             for listener in self._zookeeper.change_listeners:
@@ -170,16 +198,24 @@ class MemoryChanges:
                 self._zookeeper.engine.say(f"change {change.sequence}", f"{change.phase} · {change.sentence}")
             stays = change.state.is_open or change.parent is not None
             if stays:
-                root.changes[change.sequence] = replace(change, version=change.version + 1)
+                root.changes[change.sequence] = replace(self._as_written(change), version=change.version + 1)
             self._add(action.created)
             for each in (*action.children, *(() if stays else (change,))):
+                root.history[each.sequence] = replace(self._as_written(each), version=0)
                 del root.changes[each.sequence]
-                root.history[each.sequence] = replace(each, version=0)
             for old in sorted(root.history)[:-HISTORY]:
                 del root.history[old]
             return Outcome(Result.DONE, at, at)
 
         return commit
+
+    def _as_read(self, change: Change) -> Change:
+        """The newer one knows its own schema, and works on it."""
+        return replace(change, schema=SCHEMA) if self._newer else change
+
+    def _as_written(self, change: Change) -> Change:
+        standing = self._zookeeper.root.changes.get(change.sequence)
+        return change if standing is None else replace(change, schema=standing.schema)
 
     def create(self, changes: Sequence[Change], deadline_seconds: float) -> tuple[Change, ...]:
         self._connect()
@@ -189,7 +225,8 @@ class MemoryChanges:
     def _add(self, changes: Sequence[Change]) -> tuple[Change, ...]:
         root, made = self._zookeeper.root, []
         for change in changes:
-            root.changes[root.sequences] = replace(change, sequence=root.sequences, version=0)
+            schema = NEWER_SCHEMA if self._newer and self._zookeeper.writes_newer else SCHEMA
+            root.changes[root.sequences] = replace(change, sequence=root.sequences, version=0, schema=schema)
             made.append(replace(change, sequence=root.sequences))
             root.sequences += 1
         return tuple(made)
@@ -205,7 +242,7 @@ class MemoryChanges:
         standing = self._zookeeper.root.changes.get(sequence)
         if standing is None or not standing.state.is_open:
             raise UsageError(f"there is no open change {sequence}; see: bubuku-cli changes list")
-        if standing.schema > SCHEMA:
+        if standing.schema > SCHEMA and not self._newer:
             raise RefusedError(f"change {sequence} was written by a newer bubuku: ask a daemon of that version")
         self._zookeeper.writes += 1
         asked = marked(standing)
@@ -215,7 +252,8 @@ class MemoryChanges:
     def find(self, sequence: int, deadline_seconds: float) -> Change | None:
         self._connect()
         root = self._zookeeper.root
-        return root.changes.get(sequence) or root.history.get(sequence)
+        found = root.changes.get(sequence) or root.history.get(sequence)
+        return None if found is None else self._as_read(found)
 
     def ended(self, most: int, deadline_seconds: float) -> tuple[Change, ...]:
         self._connect()

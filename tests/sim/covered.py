@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, get_args
 from unittest.mock import patch
@@ -59,7 +59,25 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     GUARD: lambda: (*(objection.value for objection in Objection), "unknown", "allowed").__iter__(),
 }
 
-UNREACHED: Mapping[Row, str] = {}
+_LOOKED_AT = "a process that ended is not_running until its disks were looked at; the table leaves room"
+_TAKEN_OVER = "who is taken over, or started, is not_running or starting in between; the table leaves room"
+_LAPSES = "a stop lapses once the broker answers and is listed, and is seen so for one cycle more"
+UNREACHED: Mapping[Row, str] = {
+    **{(FOLLOWS, f"{state} → failed"): _LOOKED_AT for state in ("recovering", "serving", "stopping", "frozen")},
+    (FOLLOWS, "unregistered → failed"): _LOOKED_AT,
+    **{(FOLLOWS, f"{a} → {b}"): _TAKEN_OVER for a in ("failed", "held") for b in ("recovering", "serving", "stopping")},
+    (FOLLOWS, "held → unregistered"): _TAKEN_OVER,
+    **{(FOLLOWS, f"stopping → {b}"): _LAPSES for b in ("starting", "recovering", "unregistered", "frozen")},
+    (FOLLOWS, "recovering → unregistered"): "takes a log that is read more slowly than a session lasts",
+    (FOLLOWS, "serving → starting"): "takes Jolokia, which says that a broker that answers does not serve",
+    (
+        FOLLOWS,
+        "unregistered → recovering",
+    ): "a broker registers after its recovery, and answered where it is listed",
+    (REASONS, Reason.INVARIANT.value): "it is what must not happen",
+    (GUARD, Objection.BELOW_MIN_ISR_WITHOUT_REMOVING.value): "takes a reassignment; the simulator has none",
+    (GUARD, Objection.LAST_IN_SYNC.value): "takes a topic of two replicas that needs both; the simulator has none",
+}
 
 
 class Covered:
@@ -84,6 +102,11 @@ class Covered:
         if isinstance(verdict, Verdict):
             for word in objections(verdict) or ("allowed",):
                 taken[GUARD, word] += 1
+
+    def refused(self, words: Iterable[str]) -> None:
+        """A request was refused by the guard, for these."""
+        for word in words:
+            self.taken[GUARD, word] += 1
 
     def _changed(self, before: Change, after: Change) -> None:
         self.taken[PHASES, after.phase] += 1

@@ -46,13 +46,13 @@ class SimDaemon:
         self.frozen_until: float | None = None
         self.when_thawed: list[Callable[[], None]] = []
         self.tick_began = 0.0
-        self._in_cycle = False
+        self.in_cycle = False
         self.crash_in: int | None = None  # writes until it is killed
         self.state = MemoryState(self)
         self.instance = self.state.load().instance
         self.process = MemoryProcess(self)
         self.files = MemoryFiles(self)
-        self.coordination = MemoryCoordination(world.zookeeper, cut=lambda: host.cut)
+        self.coordination = MemoryCoordination(world.zookeeper, cut=lambda: host.cut, newer=host.newer)
         self.registrations = MemoryRegistrations(world.cluster, host, self.node_id)
         self.kafka = MemoryKafka(world.cluster, host)
         self.slow = MemorySlow(self)
@@ -73,6 +73,8 @@ class SimDaemon:
         self.coordination.start()
         self.supervisor.begin()
         self.wake_at(self.engine.now() + 0.1)
+        if world.readers_first:
+            self.engine.after(0.05, lambda: self.readings.snapshots() if self.alive else None)
 
     @property
     def published(self) -> Published | None:
@@ -204,7 +206,7 @@ class SimDaemon:
         def turn() -> None:
             if self.alive and self._next == when:
                 self._next = None
-                if not self.frozen and not self._in_cycle:
+                if not self.frozen and not self.in_cycle:
                     self._tick()
 
         return turn
@@ -212,14 +214,14 @@ class SimDaemon:
     def _tick(self) -> None:
         self.tick_began = self.engine.now()
         self.wake_at(self.engine.now() + TICK)
-        self._in_cycle = True  # it may be frozen in the middle, and the world goes on
+        self.in_cycle = True  # it may be frozen in the middle, and the world goes on
         try:
             published = self.supervisor.tick(terminate=self.terminating)
         except DaemonKilled:
             self.die()
             return
         finally:
-            self._in_cycle = False
+            self.in_cycle = False
         if self._next is None:
             self.wake()
         self.world.covered.cycle(self._state, published)

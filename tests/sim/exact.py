@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bubuku.core.errors import BubukuError
@@ -106,6 +108,27 @@ def kill_another(world: World, rng: random.Random, daemon: SimDaemon) -> None:
         rng.choice(others).processes[0].kill()
 
 
+def spoil(world: World, rng: random.Random, daemon: SimDaemon) -> None:
+    """Kafka ends, and its settings are broken by then."""
+    host = daemon.host
+    host.settings = replace(host.settings, template_broken=True, revision=host.settings.revision + 1)
+    kill_kafka(world, rng, daemon)
+
+    def mend() -> None:
+        host.settings = replace(host.settings, template_broken=False, revision=host.settings.revision + 1)
+
+    world.engine.after(rng.uniform(1.0, 30.0), mend)
+
+
+def power_cut(world: World, rng: random.Random, daemon: SimDaemon) -> None:
+    """The whole cluster, which starts from cold."""
+    world.zookeeper.set_up(False)
+    world.engine.after(rng.uniform(1.0, 20.0), lambda: world.zookeeper.set_up(True))
+    for host in list(world.hosts):
+        world.host_down(host)
+        world.engine.after(rng.uniform(1.0, 20.0), partial(world.host_up, host))
+
+
 def zookeeper_down(world: World, rng: random.Random, daemon: SimDaemon) -> None:
     world.zookeeper.set_up(False)
     world.engine.after(rng.choice((0.5, 5.0, 25.0)) * rng.uniform(0.5, 1.5), lambda: world.zookeeper.set_up(True))
@@ -141,6 +164,8 @@ STRIKES: dict[str, Callable[[World, random.Random, SimDaemon], None]] = {
         kill_kafka,
         suspend_kafka,
         kill_another,
+        spoil,
+        power_cut,
         zookeeper_down,
         cancel,
         maintenance,

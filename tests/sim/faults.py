@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from bubuku.core.model import BrokerState, Mode
+from bubuku.core.model import BrokerState
 from tests.sim.daemon import SimDaemon
 from tests.sim.exact import Moments
 from tests.sim.host import Host, Volume
 from tests.sim.kafka_process import KafkaProcess
 from tests.sim.rare_faults import RARE
 from tests.sim.readings import PACES
+from tests.sim.versions import VERSIONS, finish
 from tests.sim.world import World
 
 
@@ -61,11 +62,27 @@ class Faults:
         self.on = self._moments.on = False
         world = self._world
         world.engine.say("operator", "mends everything")
-        world.zookeeper.restore()
+        if self._rng.random() < 0.5:
+            world.zookeeper.restore()
+        elif world.zookeeper.wiped:
+            _begin_anew(world)
+        finish(world)
+        world.mended = True
         world.zookeeper.set_up(True)
         world.cluster.quorum.set_up(True)
         for host in list(world.hosts):
             _mend_host(world, host)
+
+
+def _begin_anew(world: World) -> None:
+    """docs/operations.md: where the data is really new, each daemon is made to forget the old marker."""
+    world.zookeeper.accept_new()
+    for host in world.hosts:
+        daemon = world.daemons[host]
+        if daemon is not None:
+            daemon.die()
+        if host.record is not None:
+            host.record = replace(host.record, marker=None)
 
 
 def _mend_host(world: World, host: Host) -> None:
@@ -234,10 +251,16 @@ def second_daemon(world: World, rng: random.Random, host: Host) -> None:
 
 
 def wipe_zookeeper(world: World, rng: random.Random, host: Host) -> None:
-    joined = [h.record is not None and h.record.marker is not None for h in world.hosts]
-    if world.mode is Mode.ZOOKEEPER and all(joined):
+    # one who is known in ZooKeeper alone, or whom only that keeps from starting, is not left without it
+    if all(_knows_itself(h) and not h.name.startswith("twin") for h in world.hosts):
         world.zookeeper.wipe()
-        _later(world, rng, 1.0, 60.0, world.zookeeper.restore)
+        if rng.random() < 0.7:
+            _later(world, rng, 1.0, 60.0, world.zookeeper.restore)
+
+
+def _knows_itself(host: Host) -> bool:
+    record = host.record
+    return record is not None and record.marker is not None and bool(record.dirs) and host.mounts == host.fstab
 
 
 def slow_reader(world: World, rng: random.Random, host: Host) -> None:
@@ -255,6 +278,10 @@ def bad_settings(world: World, rng: random.Random, host: Host) -> None:
     host.settings = replace(
         host.settings, template_broken=broken, refused_by_kafka=not broken, revision=host.settings.revision + 1
     )
+
+    if rng.random() < 0.4:
+        for process in list(host.processes):
+            process.kill()
 
     def mend() -> None:
         revision = host.settings.revision + 1
@@ -289,27 +316,31 @@ def terminate(world: World, rng: random.Random, host: Host) -> None:
         daemon.terminate()
 
 
-FAULTS: dict[str, Callable[[World, random.Random, Host], None]] = {
-    fault.__name__: fault
-    for fault in (
-        kill_kafka,
-        stop_kafka_outside,
-        kill_daemon,
-        kill_both,
-        reboot,
-        power_cut,
-        suspend,
-        zookeeper_down,
-        expire_session,
-        dirs_come_up_empty,
-        volumes_swapped,
-        foreign_kafka,
-        second_daemon,
-        wipe_zookeeper,
-        slow_reader,
-        bad_settings,
-        disk_full,
-        state_disk_full,
-        terminate,
-    )
-} | RARE
+FAULTS: dict[str, Callable[[World, random.Random, Host], None]] = (
+    {
+        fault.__name__: fault
+        for fault in (
+            kill_kafka,
+            stop_kafka_outside,
+            kill_daemon,
+            kill_both,
+            reboot,
+            power_cut,
+            suspend,
+            zookeeper_down,
+            expire_session,
+            dirs_come_up_empty,
+            volumes_swapped,
+            foreign_kafka,
+            second_daemon,
+            wipe_zookeeper,
+            slow_reader,
+            bad_settings,
+            disk_full,
+            state_disk_full,
+            terminate,
+        )
+    }
+    | RARE
+    | VERSIONS
+)

@@ -95,6 +95,7 @@ class Host:
     processes: list[KafkaProcess] = field(default_factory=list)  # alive
     systemd_restarts_foreign: bool = False
     slow: dict[str, float] = field(default_factory=dict)  # source → seconds that each reading takes
+    newer: bool = False  # its daemon is of the next version
     pids: int = 100
     instances: int = 0
 

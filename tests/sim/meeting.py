@@ -31,6 +31,7 @@ class MemoryCoordination:
         zookeeper: ZooKeeper,
         session_seconds: float = DAEMON_SESSION_SECONDS,
         cut: Callable[[], bool] = lambda: False,
+        newer: bool = False,
     ) -> None:
         self._zookeeper = zookeeper
         self._session_seconds = session_seconds
@@ -38,8 +39,8 @@ class MemoryCoordination:
         self._last = CoordinationView(connected=False)
         self._started = False
         self._cut = cut
-        self.permits = MemoryPermits(zookeeper, self._connected)
-        self.changes = MemoryChanges(zookeeper, self._connected)
+        self.permits = MemoryPermits(zookeeper, self._connected, newer)
+        self.changes = MemoryChanges(zookeeper, self._connected, newer)
 
     @property
     def session(self) -> Session | None:

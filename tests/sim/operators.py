@@ -92,7 +92,11 @@ def _ask(world: World, rng: random.Random, what: str, ask: Callable[[Operations]
     if not daemons:
         return
     try:
-        ask(rng.choice(daemons).operations)
+        operations = rng.choice(daemons).operations
+        try:
+            ask(operations)
+        finally:
+            world.covered.refused(operations.refusals)
     except BubukuError as error:
         world.engine.say("operator", f"{what}: {error}")
     else:
@@ -182,6 +186,7 @@ def release(world: World, rng: random.Random) -> None:
         _ask(world, rng, f"releases {node} from the permit", lambda o: o.release(node))
 
 
+# a further kind of request: a function as those above, and its name here
 REQUESTS: dict[str, Callable[[World, random.Random], None]] = {
     ask.__name__: ask for ask in (restart, restart_several, roll, stop, start, cancel, pause, maintenance, release)
 }

@@ -48,15 +48,16 @@ def hang_at_start(world: World, rng: random.Random, host: Host) -> None:
 
 
 def hang_at_stop(world: World, rng: random.Random, host: Host) -> None:
-    """The next Kafka of this host that is stopped on purpose never ends."""
-    host.stop_hangs = True
+    """On each host the next Kafka that is stopped on purpose never ends."""
+    for each in world.hosts:
+        each.stop_hangs = True
 
 
 def forgotten(world: World, rng: random.Random, host: Host) -> None:
     """Its registration is removed under a broker, which never registers again (seen on real ones)."""
     process = world.kafka(host)
-    if process is None or not world.cluster.is_registered(process) or not process.listens:
-        return
+    if process is None or not world.cluster.is_registered(process) or not world.serves(host):
+        return  # (whom its daemon never saw listed may be so where it does not look, and is left alone)
     deaf = any(each.deaf for other in world.hosts for each in other.processes)
     if world.cluster.controller == process.node_id or deaf or len(world.hosts) < 2:
         return  # nobody could be asked any more, and unknown means no: that takes people

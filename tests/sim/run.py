@@ -42,6 +42,7 @@ def draw_shape(rng: random.Random) -> Shape:
         fresh=rng.random() < 0.3,
         ids_configured=rng.random() < 0.8,
         instant_failover=rng.random() < 0.85,
+        readers_first=rng.random() < 0.3,
     )
 
 

@@ -1,4 +1,4 @@
-"""A few hundred seeds in each test run. BUBUKU_SEED=n runs that one alone; `make sim SEEDS=100000` runs many."""
+"""Some seeds in each test run. BUBUKU_SEED=n runs that one alone; `make sim SEEDS=100000` runs many."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from tests.sim.run import run
 
-SEEDS = range(300)
-BATCH = 50
+SEEDS = range(130)
+BATCH = 26
 
 
 def batches() -> list[list[int]]:

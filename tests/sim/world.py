@@ -29,6 +29,7 @@ class Shape:
     fresh: bool = False  # no broker ever ran
     ids_configured: bool = True
     instant_failover: bool = True
+    readers_first: bool = False  # a daemon's readers have read before its first cycle
 
 
 def usual_fates(rng: random.Random) -> str:
@@ -46,6 +47,8 @@ class World:
         self.covered = Covered()
         self.covered.listen(self)
         self.markers = 0
+        self.readers_first = shape.readers_first
+        self.mended = False  # nothing goes wrong any more
         self.hosts: list[Host] = []
         self.daemons: dict[Host, SimDaemon | None] = {}
         self.enabled: set[Host] = set()  # systemd starts their daemons again

@@ -91,6 +91,7 @@ class Root:
     fences: dict[int, int] = field(default_factory=dict)
     marker: tuple[str, str | None] | None = None
     permit: Permit = field(default_factory=lambda: Permit(-1))
+    permit_text: bytes = b"{}"  # the same as it is stored
     maintenance: Maintenance = field(default_factory=lambda: Maintenance(-1))
     changes: dict[int, Change] = field(default_factory=dict)  # by sequence, the open ones
     history: dict[int, Change] = field(default_factory=dict)
@@ -98,6 +99,7 @@ class Root:
 
 
 ChangeListener = Callable[[Change, Change], None]  # its document before, and now
+TextListener = Callable[[bytes, bytes, set[int]], None]  # the permit's text before, and now; whose entries changed
 PermitListener = Callable[[int, Entry | None, Entry | None], None]  # node id, its entry before, and now
 
 
@@ -111,11 +113,14 @@ class ZooKeeper:
         self.root = Root()
         self.permit_listeners: list[PermitListener] = []
         self.change_listeners: list[ChangeListener] = []
+        self.text_listeners: list[TextListener] = []
         self.zxid = 100
         self.v1_daemon = False
         self.writes = 0
+        self.writes_newer = True  # newer daemons write their own schema
         self.spoilt: set[tuple[str | int, ...]] = set()  # documents that cannot be read, by their path
         self._stored: Root | None = None
+        self.roots = 1  # so many there were: the last ones are lost for good
 
     @property
     def up(self) -> bool:
@@ -152,12 +157,22 @@ class ZooKeeper:
         """As it is, or was before the root was wiped."""
         return self._stored.permit if self._stored is not None else self.root.permit
 
-    def write_permit(self, permit: Permit) -> None:
+    def write_permit(self, permit: Permit, text: bytes) -> None:
         before, self.root.permit = self.root.permit.entries, permit
+        text_before, self.root.permit_text = self.root.permit_text, text
+        changed = {n for n in before.keys() | permit.entries.keys() if before.get(n) != permit.entries.get(n)}
+        for text_listener in self.text_listeners:
+            text_listener(text_before, text, changed)
         for node_id in sorted(before.keys() | permit.entries.keys()):
             if before.get(node_id) != permit.entries.get(node_id):
                 for listener in self.permit_listeners:
                     listener(node_id, before.get(node_id), permit.entries.get(node_id))
+
+    def accept_new(self) -> None:
+        """Nobody has a copy of the root that was wiped: what was in it is gone."""
+        if self._stored is not None:
+            self.engine.say("zookeeper", "bubuku's root begins anew")
+            self._stored, self.roots = None, self.roots + 1
 
     def restore(self) -> None:
         if self._stored is not None:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from tests.sim.checkers.back_off import back_off
 from tests.sim.checkers.ends_accounted import ends_accounted
 from tests.sim.checkers.fences import fences
+from tests.sim.checkers.foreign_root import foreign_root
 from tests.sim.checkers.min_isr import min_isr
+from tests.sim.checkers.newer_documents import newer_documents
 from tests.sim.checkers.no_loss import no_loss
 from tests.sim.checkers.old_session import old_session
 from tests.sim.checkers.one_kafka import one_kafka
@@ -33,4 +35,6 @@ CHECKERS: tuple[Callable[[World], None], ...] = (
     one_stop_each,
     parents_whole,
     started_again,
+    newer_documents,
+    foreign_root,
 )

@@ -23,7 +23,10 @@ def ends_accounted(world: World) -> None:
             ends.pop(event.host, None)
         if isinstance(event, Ended):
             recorded = record is not None and record.process == event.process.identity
-            if recorded and record is not None:
+            daemon = world.daemons[event.host]
+            if recorded and daemon is not None and daemon.in_cycle:  # it may be about to write that it stops it
+                extra[event.host] = extra.get(event.host, 0) + ends.pop(event.host, 0) + 1
+            elif recorded and record is not None:
                 ends[event.host] = 0 if record.stop_intent else ends.get(event.host, 0) + 1
                 extra[event.host] = 0 if record.stop_intent else extra.get(event.host, 0)
             else:

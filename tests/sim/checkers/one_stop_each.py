@@ -17,6 +17,7 @@ def one_stop_each(world: World) -> None:
     stopped: dict[tuple[str, str], KafkaProcess] = {}  # by (instance, change)
     ended: dict[str, Change] = {}
     seen: set[str] = set()
+    roots = [world.zookeeper.roots]
 
     def check(event: Event) -> None:
         if not isinstance(event, Signalled) or not event.permitted:
@@ -37,6 +38,9 @@ def one_stop_each(world: World) -> None:
         world.engine.after(LOOK_SECONDS, look)
         if world.zookeeper.wiped:
             return
+        if roots[0] != world.zookeeper.roots:  # they were lost with their ZooKeeper
+            roots[0] = world.zookeeper.roots
+            seen.clear()
         root = world.zookeeper.root
         standing = {change.uuid for change in (*root.changes.values(), *root.history.values())}
         if seen - standing:

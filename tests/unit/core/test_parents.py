@@ -263,6 +263,7 @@ def test_nothing_is_written_where_it_is_not_ours_to_write(view: CoordinationView
 def test_a_newer_schema_is_left_alone() -> None:
     assert next_write(replace(ROLL, schema=99)) is None
     assert next_write(replace(QUEUED, schema=99)) is None
+    assert next_write(ROLL, child(1, ChangeState.DONE, schema=99)) is None
 
 
 def test_over_one_version_it_is_written_once_and_again_after_a_while() -> None:
