@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bubuku.core import addresses, gates, identity, invariants, lifecycle, parents, stopping
+from bubuku.core import addresses, gates, identity, invariants, lifecycle, parents, pending, stopping
 from bubuku.core.actions import (
     Action,
     EndStalled,
@@ -54,7 +54,8 @@ def decide(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, De
         memory, moved_on = parents.step(memory, latest)
     actions = _saved_first((*actions, *step.actions, *(() if moved_on is None else (moved_on,))))
     said = addresses.note(policy, memory, latest)
-    decision = replace(decision, actions=actions, note=said, progress_of_stop=step.progress)
+    differs = pending.pending(policy, latest)
+    decision = replace(decision, actions=actions, note=said, pending=differs, progress_of_stop=step.progress)
     invariants.check(memory.state, decision, obs)
     if decision.state is not memory.state:
         memory = replace(memory, state=decision.state, since=obs.now)
