@@ -168,11 +168,11 @@ class Position:
     @property
     def given_up(self) -> bool:
         """It was stopped, and cannot be started, for long: its entry stays, for the guard, and the slot is free."""
-        stop, memory = self.obs.record.stop, self.memory
+        stop, since = self.obs.record.stop, self.memory.failing_since
         if stop is None or not stop.intended or stop.stay_down or self.facts.same_process:
             return False
-        stuck = self.state in (BrokerState.HELD, BrokerState.FAILED) and memory.state is self.state
-        return stuck and self.obs.now - memory.since >= GIVEN_UP_SECONDS
+        stuck = self.state in (BrokerState.HELD, BrokerState.FAILED)
+        return stuck and since is not None and self.obs.now - since >= GIVEN_UP_SECONDS
 
     def actions(self, move: Move) -> tuple[Memory, tuple[Action, ...]]:
         """What has to be done for the move. Slow actions are not sent twice: the table waits while one is under way."""

@@ -387,7 +387,7 @@ def gone_wrong(ours: Any, for_seconds: float) -> tuple[Observation, Memory]:
         outcomes=raised(),
         settings_error="line 3: no '='",
     )
-    return obs, counted(obs, noted=TOKEN, state=S.HELD, since=NOW - for_seconds)
+    return obs, counted(obs, noted=TOKEN, state=S.HELD, since=NOW - for_seconds, failing_since=NOW - for_seconds)
 
 
 def test_a_restart_that_does_not_come_back_holds_up_the_others_for_five_minutes_alone() -> None:
@@ -403,6 +403,30 @@ def test_a_restart_that_does_not_come_back_holds_up_the_others_for_five_minutes_
     assert write.change.state is C.FAILED
     assert write.change.sentence == "broker 1 was stopped and does not come back: line 3: no '='"
     assert not acts(decision, *WRITES), "the entry stays: it is down by us"
+
+
+@pytest.mark.parametrize(("failures", "given_up"), [(4, True), (0, False)])
+def test_one_that_crashes_again_and_again_does_not_come_back_either(failures: int, given_up: bool) -> None:
+    up = serving(
+        agreed(ours=entry()),
+        noted(intended(process=OTHER), failures=failures, registration=None),
+        answers=read(False),
+        registration=read(RegistrationView(None, 2, asked_for=1)),
+    )
+    memory, decision = decide(POLICY, Memory(noted=TOKEN, failing_since=NOW - 400), up)
+    assert decision.state is S.STARTING
+    assert (memory.failing_since is not None) is given_up
+    obs = after_end(
+        record=noted(intended(process=OTHER), failures=9, counted=True),
+        coordination=read(agreed(ours=entry())),
+        outcomes=raised(),
+    )
+    counting = counted(
+        obs, noted=TOKEN, state=S.FAILED, since=NOW - 1, next_start_at=NOW + 255, failing_since=memory.failing_since
+    )
+    decision = decided(obs, counting)
+    assert decision.state is S.FAILED
+    assert acts(decision, *WRITES) == ([RestPermit(1, TOKEN)] if given_up else [])
 
 
 # stopped on purpose
