@@ -204,7 +204,9 @@ class Position:
             case Move.ADOPT if found is not None:
                 entry = found.entries[self.node_id]
                 alive = obs.process.identity
-                kept = not entry.working
+                kept = (
+                    not entry.working and entry.why == Reason.STOPPED_ON_PURPOSE
+                )  # else it was given up, or abandoned
                 adopted = Stop(entry.token, entry.change, entry.why, alive, kept, intended=True, marker=record.marker)
                 # not `noted`: what its writer has sent since may be on its way, and is settled first
                 return memory, (Remember(replace(record, stop=adopted, stop_intent=alive is not None)),)

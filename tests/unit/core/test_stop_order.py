@@ -337,11 +337,12 @@ def test_who_has_joined_is_told_to_the_guard() -> None:
     assert judge.joined == {2}
 
 
-def test_an_adopted_entry_that_rests_means_that_it_stays_down() -> None:
-    obs = after_end(coordination=read(agreed(changes=(), ours=entry(working=False))), record=ran())
+@pytest.mark.parametrize(("why", "stays"), [("stopped_on_purpose", True), ("restarted", False), ("terminating", False)])
+def test_an_adopted_entry_that_rests_stays_down_only_where_that_was_asked_for(why: str, stays: bool) -> None:
+    obs = after_end(coordination=read(agreed(changes=(), ours=entry(working=False, why=why))), record=ran())
     adopted = noted_stop(decided(obs, counted(obs)))
     assert adopted is not None
-    assert (adopted.stay_down, adopted.process) == (True, None)
+    assert (adopted.stay_down, adopted.process) == (stays, None)
 
 
 def test_an_entry_that_was_released_before_sigterm_ends_its_change_as_failed() -> None:
