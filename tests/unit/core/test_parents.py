@@ -303,7 +303,14 @@ class TestAbandoned:
         _, found = aged(Memory(), self.CHANGE, seconds=GONE_SECONDS, members=ALONE, others=resting)
         assert isinstance(found, WriteChange)
 
-    def test_an_entry_of_another_stop_is_not_touched(self) -> None:
-        others = {2: replace(self.ENTRY, change="other")}
-        _, found = aged(Memory(), self.CHANGE, seconds=GONE_SECONDS, members=ALONE, others=others)
-        assert isinstance(found, WriteChange)
+    @pytest.mark.parametrize("asked", [CHANGE, replace(CHANGE, node_id=1, owner=INSTANCE)], ids=["with", "without"])
+    def test_nor_is_that_of_a_stop_that_no_change_asked_for(self, asked: Change) -> None:
+        others = {2: replace(self.ENTRY, change=None, why="terminating")}
+        _, found = aged(Memory(), asked, seconds=GONE_SECONDS - 1, members=ALONE, others=others)
+        assert found is None
+        _, found = aged(Memory(), asked, seconds=GONE_SECONDS, members=ALONE, others=others)
+        assert found == RestPermit(2, "token")
+
+    def test_one_whose_daemon_is_there_is_left_alone(self) -> None:
+        asked = replace(self.CHANGE, node_id=1, owner=INSTANCE)
+        assert aged(Memory(), asked, seconds=1e6, others={2: self.ENTRY})[1] is None
