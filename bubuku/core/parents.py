@@ -177,9 +177,11 @@ class Worker:
         return FindBatch(step, order, alone, parent.parallel, permitted, parent.accept_unavailable, self.meeting.joined)
 
     def held_up(self, parent: Change) -> str | None:
-        """What has to heal before the next child; None while there is none to be asked for, or nothing is wrong."""
+        """What has to heal before the next child; None while none is to be asked for now, or nothing is wrong."""
         left, children = self._left(parent), self.children(parent)
         if not left or parent.cancel or any(c.state is not ChangeState.DONE for c in children):
+            return None
+        if self._waits_for(parent) is not None:
             return None
         _, since = self.memory.stepped.get(parent.uuid, (0, self.obs.now))
         is_older = self.obs.cluster.begun < since  # what was just restarted still lacks in it

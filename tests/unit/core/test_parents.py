@@ -149,6 +149,19 @@ def test_held_up_for_long_it_has_failed() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("parent", "more"), [(replace(ROLL, paused=True), {}), (ROLL, {"maintenance": ON})], ids=["paused", "maintenance"]
+)
+def test_what_is_wrong_does_not_count_while_it_waits_on_purpose(parent: Change, more: dict[str, Any]) -> None:
+    memory, found = aged(Memory(), parent, seconds=roll.HELD_UP_SECONDS, members=DIED, **more)
+    assert isinstance(found, WriteChange)
+    assert found.change.state is ChangeState.RUNNING
+    later = replace(seen(replace(ROLL, version=1), members=DIED), now=NOW + roll.HELD_UP_SECONDS + 1)
+    _, found = parents.step(memory, later)
+    assert isinstance(found, WriteChange)
+    assert (found.change.state, found.change.phase) == (ChangeState.RUNNING, "held_up")
+
+
 def test_it_cools_down_between_two_brokers() -> None:
     parent = replace(ROLL, cool_down=30.0)
     assert written(parent).created  # not before the first
