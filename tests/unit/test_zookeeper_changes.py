@@ -16,7 +16,7 @@ from bubuku.adapters.zookeeper.permit import ZooKeeperPermits
 from bubuku.adapters.zookeeper.session import Session as RealSession
 from bubuku.core.actions import Result, TakePermit
 from bubuku.core.change import HISTORY
-from bubuku.core.errors import RefusedError, TimedOutError, UsageError
+from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError, UsageError
 from bubuku.core.shared import Change, ChangeState, Entry
 from tests.support.operators import change
 from tests.support.znodes import Client, Session
@@ -129,6 +129,18 @@ def test_the_newest_that_ended_are_kept(world: World) -> None:
     assert len(names) == HISTORY
     assert [c.sequence for c in world.changes.ended(2, 5)] == [HISTORY + 3, HISTORY + 2]
     assert world.changes.ended(0, 5) == ()
+
+
+@pytest.mark.parametrize("error", [UnavailableError, TimedOutError])
+def test_what_was_written_is_done_although_the_history_cannot_be_pruned(world: World, error: type[Exception]) -> None:
+    (made,) = world.made()
+
+    def lost(what: str, path: str) -> None:
+        if path == f"{ROOT}/history" and what != "ensure":
+            raise error("no answer")
+
+    world.client.before = lost
+    assert world.changes.write(replace(made, state=ChangeState.DONE), 5).result is Result.DONE
 
 
 def test_cancelling_leaves_what_others_wrote(world: World) -> None:

@@ -7,6 +7,7 @@ stay there.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,9 +21,10 @@ from bubuku.adapters.zookeeper.nodes import CONFLICTS, TRIES, Nodes, ended, outc
 from bubuku.adapters.zookeeper.session import Session
 from bubuku.core.actions import Outcome, Result
 from bubuku.core.change import HISTORY, SCHEMA
-from bubuku.core.errors import RefusedError, UnavailableError, UsageError
+from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError, UsageError
 from bubuku.core.shared import Change, Maintenance
 
+LOG = logging.getLogger(__name__)
 FIRST = "0"  # of a name, before what ZooKeeper appends: kazoo's transactions drop a path's last slash
 
 
@@ -159,7 +161,10 @@ class ZooKeeperChanges:
         if any(isinstance(answer, Exception) for answer in answers):
             return ended(Result.REFUSED, "its document has changed meanwhile")
         if leaving:
-            self._prune(until)
+            try:
+                self._prune(until)
+            except (UnavailableError, TimedOutError) as error:  # the next one that ends does it
+                LOG.warning("the history was not pruned: %s", error)
         return ended(Result.DONE)
 
     def _prune(self, until: float) -> None:
