@@ -119,6 +119,14 @@ def test_a_parents_step_is_one_transaction_with_its_child(world: World) -> None:
     assert [c.sequence for c in world.changes.ended(5, 5)] == [1, 0]
 
 
+def test_who_asked_for_a_child_sees_it_before_its_watch_fires(world: World) -> None:
+    (parent,) = world.made(change(-1, kind="roll", node_id=None, nodes=(1, 2)))
+    world.changes.read(until())
+    child = change(-1, uuid="child", parent=parent.uuid)
+    assert world.changes.write(replace(parent, phase="working"), 5, created=[child]).result is Result.DONE
+    assert [c.uuid for c in world.changes.read(until())[1]] == [parent.uuid, "child"]
+
+
 def test_the_newest_that_ended_are_kept(world: World) -> None:
     for number in range(HISTORY + 3):
         world.client.create(f"{ROOT}/history/{node_name(number)}", documents.change_document(change(number)))

@@ -156,6 +156,8 @@ class ZooKeeperChanges:
         try:
             answers = self._nodes.call(send, until, f"writing change {change.sequence}")
         finally:
+            if created:  # a parent of after this step beside a list of before it would lack what it asked for
+                self._cache.forget(folder)
             for each in (change, *children):
                 self._cache.forget(f"{folder}/{node_name(each.sequence)}")
         if any(isinstance(answer, Exception) for answer in answers):
