@@ -67,8 +67,9 @@ class Memory:
     repairs: tuple[float, ...] = ()  # when it was restarted because of that…
     repaired: ProcessId | None = None  # …and who was, the last time
     back_since: float | None = None  # since when it is in all ISRs that it was in
+    failing_since: float | None = None  # since when it is held, or fails again and again, in place of coming back
     change_written: tuple[str, int] | None = None  # (uuid, version) of the last change document that we sent…
     change_written_at: float = 0.0
-    away: Mapping[str, float] = field(default_factory=dict)  # change's uuid → since when nobody is there to work on it
+    away: Mapping[str, float] = field(default_factory=dict)  # change's uuid, entry's token → since when nobody is there
     held_up: Mapping[str, float] = field(default_factory=dict)  # our parent's uuid → since when it cannot go on
     stepped: Mapping[str, tuple[int, float]] = field(default_factory=dict)  # …→ how many of its children ended, when

@@ -43,7 +43,7 @@ def step(memory: Memory, obs: Observation) -> tuple[Memory, Action | None]:
             return changes.sent(memory, wanted, obs.now)
         if wanted is not None:
             return memory, wanted
-    return memory, None
+    return memory, at.left_behind()
 
 
 def _timed(memory: Memory, obs: Observation, meeting: CoordinationView) -> Memory:
@@ -63,9 +63,13 @@ def _timed(memory: Memory, obs: Observation, meeting: CoordinationView) -> Memor
 
 
 def _away(before: Mapping[str, float], now: float, meeting: CoordinationView) -> dict[str, float]:
-    """Since when this member sees that who has to work on a change is not there, by the change's uuid."""
-    open_ones = [c for c in meeting.changes if c.state.is_open]
-    return {c.uuid: before.get(c.uuid, now) for c in open_ones if _is_away(c, meeting)}
+    """Since when this member sees that who has to work on a change is not there, by its uuid, or
+    has an entry in work in the permit, by its token."""
+    found = [c.uuid for c in meeting.changes if c.state.is_open and _is_away(c, meeting)]
+    here = {member.node_id for member in meeting.members}
+    entries = {} if meeting.permit is None else meeting.permit.entries
+    found += [entry.token for node, entry in entries.items() if entry.working and node not in here]
+    return {each: before.get(each, now) for each in found}
 
 
 def _is_away(change: Change, meeting: CoordinationView) -> bool:
@@ -92,27 +96,35 @@ class Worker:
             return WriteChange(self._said(claimed)) if self._may_claim(change) else None
         return self._advanced(change)
 
-    def _gone_for(self, change: Change) -> float:
-        since = self.memory.away.get(change.uuid)
+    def _gone_for(self, what: str) -> float:
+        since = self.memory.away.get(what)
         return 0.0 if since is None else self.obs.now - since
 
+    def left_behind(self) -> RestPermit | None:
+        """An entry of a broker whose daemon is gone for long, whatever it was for: it stays, but is not waited for."""
+        permit, rested = self.meeting.permit, self.obs.outcomes.get(RestPermit)
+        if permit is None or (rested is not None and rested.result is Result.RUNNING):
+            return None
+        gone = (
+            (node, e) for node, e in permit.entries.items() if e.working and self._gone_for(e.token) >= GONE_SECONDS
+        )
+        return next((RestPermit(node, entry.token) for node, entry in gone), None)
+
     def _abandoned(self, change: Change) -> Action | None:
-        """Its broker's daemon is gone for long: its entry stays, but is not waited for; then the change has failed."""
+        """Its broker's daemon is gone for long: once its entry is not waited for any more, the change has failed."""
         permit = self.meeting.permit
-        if self._gone_for(change) < GONE_SECONDS or permit is None or change.node_id is None:
+        if self._gone_for(change.uuid) < GONE_SECONDS or permit is None or change.node_id is None:
             return None
         entry = permit.entries.get(change.node_id)
-        if entry is not None and entry.working and entry.change == change.uuid:
-            rested = self.obs.outcomes.get(RestPermit)
-            is_busy = rested is not None and rested.result is Result.RUNNING
-            return None if is_busy else RestPermit(change.node_id, entry.token)
+        if entry is not None and entry.working:
+            return None
         sentence = f"broker {change.node_id} has had no daemon for {GONE_SECONDS / 60:.0f} min; ask again when it has"
         gone = replace(change, epoch=change.epoch + 1)
         return WriteChange(changes.ended(gone, ChangeState.FAILED, sentence, self.obs.wall))
 
     def _may_claim(self, parent: Change) -> bool:
         if parent.state is ChangeState.RUNNING:
-            return self._gone_for(parent) >= TAKE_OVER_SECONDS
+            return self._gone_for(parent.uuid) >= TAKE_OVER_SECONDS
         return not any(
             c.node_id is None and c.state.is_open and c.sequence < parent.sequence for c in self.meeting.changes
         )
@@ -165,9 +177,11 @@ class Worker:
         return FindBatch(step, order, alone, parent.parallel, permitted, parent.accept_unavailable, self.meeting.joined)
 
     def held_up(self, parent: Change) -> str | None:
-        """What has to heal before the next child; None while there is none to be asked for, or nothing is wrong."""
+        """What has to heal before the next child; None while none is to be asked for now, or nothing is wrong."""
         left, children = self._left(parent), self.children(parent)
         if not left or parent.cancel or any(c.state is not ChangeState.DONE for c in children):
+            return None
+        if self._waits_for(parent) is not None:
             return None
         _, since = self.memory.stepped.get(parent.uuid, (0, self.obs.now))
         is_older = self.obs.cluster.begun < since  # what was just restarted still lacks in it

@@ -51,15 +51,27 @@ def remember(memory: Memory, obs: Observation, node_id: int, state: BrokerState)
     """What is counted from cycle to cycle: since when the broker is back, when SIGTERM was sent."""
     stop = obs.record.stop
     if stop is None:
-        if (memory.noted, memory.signalled_at, memory.back_since) == (None, None, None):
+        if (memory.noted, memory.signalled_at, memory.back_since, memory.failing_since) == (None, None, None, None):
             return memory
-        return replace(memory, noted=None, signalled_at=None, back_since=None)
+        return replace(memory, noted=None, signalled_at=None, back_since=None, failing_since=None)
+    failing_since = _failing_since(memory, obs, stop, state)
+    if failing_since != memory.failing_since:
+        memory = replace(memory, failing_since=failing_since)
     if _sent(obs, stop) and memory.signalled_at is None:
         memory = replace(memory, signalled_at=obs.now)
     is_back = state is BrokerState.SERVING and _is_new(obs, stop) and behind(memory, obs, stop, node_id) == ()
     if not is_back:
         return replace(memory, back_since=None)
     return memory if memory.back_since is not None else replace(memory, back_since=obs.now)
+
+
+def _failing_since(memory: Memory, obs: Observation, stop: Stop, state: BrokerState) -> float | None:
+    """A start in between ends it only where nothing failed since the stop: each one of a crash loop looks like one."""
+    if not stop.intended:
+        return None
+    if state in (BrokerState.HELD, BrokerState.FAILED):
+        return memory.failing_since if memory.failing_since is not None else obs.now
+    return memory.failing_since if obs.record.failures else None
 
 
 def behind(memory: Memory, obs: Observation, stop: Stop, node_id: int) -> tuple[str, ...] | None:

@@ -170,11 +170,11 @@ class Position:
     @property
     def given_up(self) -> bool:
         """It was stopped, and cannot be started, for long: its entry stays, for the guard, and the slot is free."""
-        stop, memory = self.obs.record.stop, self.memory
+        stop, since = self.obs.record.stop, self.memory.failing_since
         if stop is None or not stop.intended or stop.stay_down or self.facts.same_process:
             return False
         patience = GIVEN_UP_SECONDS.get(self.state)
-        return patience is not None and memory.state is self.state and self.obs.now - memory.since >= patience
+        return patience is not None and since is not None and self.obs.now - since >= patience
 
     def lost(self) -> str:
         """Why it does not come back, with the end of Kafka's log."""
@@ -212,7 +212,9 @@ class Position:
             case Move.ADOPT if found is not None:
                 entry = found.entries[self.node_id]
                 alive = obs.process.identity
-                kept = not entry.working
+                kept = (
+                    not entry.working and entry.why == Reason.STOPPED_ON_PURPOSE
+                )  # else it was given up, or abandoned
                 adopted = Stop(entry.token, entry.change, entry.why, alive, kept, intended=True, marker=record.marker)
                 # not `noted`: what its writer has sent since may be on its way, and is settled first
                 return memory, (Remember(replace(record, stop=adopted, stop_intent=alive is not None)),)

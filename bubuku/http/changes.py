@@ -197,9 +197,7 @@ async def body(request: HttpRequest) -> dict[str, Any]:
 
 def submission(document: dict[str, Any]) -> Request:
     """Raises HTTPException 400 that names what makes no sense."""
-    _only(
-        document, {"kind", "brokers", "reason", "by", "accept_unavailable", "parallel", "cool_down_seconds", "dry_run"}
-    )
+    _only(document, ASKED)
     kind, brokers = document.get("kind"), document.get("brokers")
     if not isinstance(kind, str):
         raise HTTPException(400, "kind must be a text, like restart")

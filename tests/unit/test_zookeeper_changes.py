@@ -16,7 +16,7 @@ from bubuku.adapters.zookeeper.permit import ZooKeeperPermits
 from bubuku.adapters.zookeeper.session import Session as RealSession
 from bubuku.core.actions import Result, TakePermit
 from bubuku.core.change import HISTORY
-from bubuku.core.errors import RefusedError, TimedOutError, UsageError
+from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError, UsageError
 from bubuku.core.shared import Change, ChangeState, Entry
 from tests.support.operators import change
 from tests.support.znodes import Client, Session
@@ -119,6 +119,14 @@ def test_a_parents_step_is_one_transaction_with_its_child(world: World) -> None:
     assert [c.sequence for c in world.changes.ended(5, 5)] == [1, 0]
 
 
+def test_who_asked_for_a_child_sees_it_before_its_watch_fires(world: World) -> None:
+    (parent,) = world.made(change(-1, kind="roll", node_id=None, nodes=(1, 2)))
+    world.changes.read(until())
+    child = change(-1, uuid="child", parent=parent.uuid)
+    assert world.changes.write(replace(parent, phase="working"), 5, created=[child]).result is Result.DONE
+    assert [c.uuid for c in world.changes.read(until())[1]] == [parent.uuid, "child"]
+
+
 def test_the_newest_that_ended_are_kept(world: World) -> None:
     for number in range(HISTORY + 3):
         world.client.create(f"{ROOT}/history/{node_name(number)}", documents.change_document(change(number)))
@@ -129,6 +137,18 @@ def test_the_newest_that_ended_are_kept(world: World) -> None:
     assert len(names) == HISTORY
     assert [c.sequence for c in world.changes.ended(2, 5)] == [HISTORY + 3, HISTORY + 2]
     assert world.changes.ended(0, 5) == ()
+
+
+@pytest.mark.parametrize("error", [UnavailableError, TimedOutError])
+def test_what_was_written_is_done_although_the_history_cannot_be_pruned(world: World, error: type[Exception]) -> None:
+    (made,) = world.made()
+
+    def lost(what: str, path: str) -> None:
+        if path == f"{ROOT}/history" and what != "ensure":
+            raise error("no answer")
+
+    world.client.before = lost
+    assert world.changes.write(replace(made, state=ChangeState.DONE), 5).result is Result.DONE
 
 
 def test_cancelling_leaves_what_others_wrote(world: World) -> None:

@@ -79,11 +79,12 @@ class WatchedNodes:
         return found
 
     def forget(self, path: str) -> None:
-        """Read `path` anew next time."""
+        """Read `path`, and the names under it, anew next time."""
         with self._lock:
             self._revision += 1
             self._fired_paths.add(path)
             self._nodes.pop(path, None)
+            self._children.pop(path, None)
 
     def _begin(self, paths: list[str]) -> int:
         with self._lock:

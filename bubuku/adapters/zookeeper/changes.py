@@ -7,6 +7,7 @@ stay there.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,9 +21,10 @@ from bubuku.adapters.zookeeper.nodes import CONFLICTS, TRIES, Nodes, ended, outc
 from bubuku.adapters.zookeeper.session import Session
 from bubuku.core.actions import Outcome, Result
 from bubuku.core.change import HISTORY, SCHEMA
-from bubuku.core.errors import RefusedError, UnavailableError, UsageError
+from bubuku.core.errors import RefusedError, TimedOutError, UnavailableError, UsageError
 from bubuku.core.shared import Change, Maintenance
 
+LOG = logging.getLogger(__name__)
 FIRST = "0"  # of a name, before what ZooKeeper appends: kazoo's transactions drop a path's last slash
 
 
@@ -154,12 +156,17 @@ class ZooKeeperChanges:
         try:
             answers = self._nodes.call(send, until, f"writing change {change.sequence}")
         finally:
+            if created:  # a parent of after this step beside a list of before it would lack what it asked for
+                self._cache.forget(folder)
             for each in (change, *children):
                 self._cache.forget(f"{folder}/{node_name(each.sequence)}")
         if any(isinstance(answer, Exception) for answer in answers):
             return ended(Result.REFUSED, "its document has changed meanwhile")
         if leaving:
-            self._prune(until)
+            try:
+                self._prune(until)
+            except (UnavailableError, TimedOutError) as error:  # the next one that ends does it
+                LOG.warning("the history was not pruned: %s", error)
         return ended(Result.DONE)
 
     def _prune(self, until: float) -> None:

@@ -149,6 +149,19 @@ def test_held_up_for_long_it_has_failed() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("parent", "more"), [(replace(ROLL, paused=True), {}), (ROLL, {"maintenance": ON})], ids=["paused", "maintenance"]
+)
+def test_what_is_wrong_does_not_count_while_it_waits_on_purpose(parent: Change, more: dict[str, Any]) -> None:
+    memory, found = aged(Memory(), parent, seconds=roll.HELD_UP_SECONDS, members=DIED, **more)
+    assert isinstance(found, WriteChange)
+    assert found.change.state is ChangeState.RUNNING
+    later = replace(seen(replace(ROLL, version=1), members=DIED), now=NOW + roll.HELD_UP_SECONDS + 1)
+    _, found = parents.step(memory, later)
+    assert isinstance(found, WriteChange)
+    assert (found.change.state, found.change.phase) == (ChangeState.RUNNING, "held_up")
+
+
 def test_it_cools_down_between_two_brokers() -> None:
     parent = replace(ROLL, cool_down=30.0)
     assert written(parent).created  # not before the first
@@ -303,7 +316,14 @@ class TestAbandoned:
         _, found = aged(Memory(), self.CHANGE, seconds=GONE_SECONDS, members=ALONE, others=resting)
         assert isinstance(found, WriteChange)
 
-    def test_an_entry_of_another_stop_is_not_touched(self) -> None:
-        others = {2: replace(self.ENTRY, change="other")}
-        _, found = aged(Memory(), self.CHANGE, seconds=GONE_SECONDS, members=ALONE, others=others)
-        assert isinstance(found, WriteChange)
+    @pytest.mark.parametrize("asked", [CHANGE, replace(CHANGE, node_id=1, owner=INSTANCE)], ids=["with", "without"])
+    def test_nor_is_that_of_a_stop_that_no_change_asked_for(self, asked: Change) -> None:
+        others = {2: replace(self.ENTRY, change=None, why="terminating")}
+        _, found = aged(Memory(), asked, seconds=GONE_SECONDS - 1, members=ALONE, others=others)
+        assert found is None
+        _, found = aged(Memory(), asked, seconds=GONE_SECONDS, members=ALONE, others=others)
+        assert found == RestPermit(2, "token")
+
+    def test_one_whose_daemon_is_there_is_left_alone(self) -> None:
+        asked = replace(self.CHANGE, node_id=1, owner=INSTANCE)
+        assert aged(Memory(), asked, seconds=1e6, others={2: self.ENTRY})[1] is None

@@ -337,11 +337,12 @@ def test_who_has_joined_is_told_to_the_guard() -> None:
     assert judge.joined == {2}
 
 
-def test_an_adopted_entry_that_rests_means_that_it_stays_down() -> None:
-    obs = after_end(coordination=read(agreed(changes=(), ours=entry(working=False))), record=ran())
+@pytest.mark.parametrize(("why", "stays"), [("stopped_on_purpose", True), ("restarted", False), ("terminating", False)])
+def test_an_adopted_entry_that_rests_stays_down_only_where_that_was_asked_for(why: str, stays: bool) -> None:
+    obs = after_end(coordination=read(agreed(changes=(), ours=entry(working=False, why=why))), record=ran())
     adopted = noted_stop(decided(obs, counted(obs)))
     assert adopted is not None
-    assert (adopted.stay_down, adopted.process) == (True, None)
+    assert (adopted.stay_down, adopted.process) == (stays, None)
 
 
 def test_an_entry_that_was_released_before_sigterm_ends_its_change_as_failed() -> None:
@@ -388,7 +389,7 @@ def gone_wrong(ours: Any, for_seconds: float) -> tuple[Observation, Memory]:
         settings_error="line 3: no '='",
         log=read(LogView(last_lines=("stopping", "bye"))),
     )
-    return obs, counted(obs, noted=TOKEN, state=S.HELD, since=NOW - for_seconds)
+    return obs, counted(obs, noted=TOKEN, state=S.HELD, since=NOW - for_seconds, failing_since=NOW - for_seconds)
 
 
 def test_a_restart_that_does_not_come_back_holds_up_the_others_for_a_while_alone() -> None:
@@ -405,6 +406,30 @@ def test_a_restart_that_does_not_come_back_holds_up_the_others_for_a_while_alone
     said = "broker 1 was stopped and does not come back: line 3: no '='"
     assert write.change.sentence == f"{said}; Kafka's log ends with: stopping | bye"
     assert not acts(decision, *WRITES), "the entry stays: it is down by us"
+
+
+@pytest.mark.parametrize(("failures", "given_up"), [(4, True), (0, False)])
+def test_one_that_crashes_again_and_again_does_not_come_back_either(failures: int, given_up: bool) -> None:
+    up = serving(
+        agreed(ours=entry()),
+        noted(intended(process=OTHER), failures=failures, registration=None),
+        answers=read(False),
+        registration=read(RegistrationView(None, 2, asked_for=1)),
+    )
+    memory, decision = decide(POLICY, Memory(noted=TOKEN, failing_since=NOW - 400), up)
+    assert decision.state is S.STARTING
+    assert (memory.failing_since is not None) is given_up
+    obs = after_end(
+        record=noted(intended(process=OTHER), failures=9, counted=True),
+        coordination=read(agreed(ours=entry())),
+        outcomes=raised(),
+    )
+    counting = counted(
+        obs, noted=TOKEN, state=S.FAILED, since=NOW - 1, next_start_at=NOW + 255, failing_since=memory.failing_since
+    )
+    decision = decided(obs, counting)
+    assert decision.state is S.FAILED
+    assert acts(decision, *WRITES) == ([RestPermit(1, TOKEN)] if given_up else [])
 
 
 # stopped on purpose
