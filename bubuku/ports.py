@@ -208,6 +208,9 @@ class Changes(Protocol):
         """Effects threads and requests; as `core.actions.WriteChange`. REFUSED: another version of one of them stands,
         and nothing was written."""
 
+    def standing(self, deadline_seconds: float) -> tuple[Change, ...]:
+        """Those that are open, with what they have asked for: as they are now, whichever daemon wrote them last."""
+
     def create(self, changes: Sequence[Change], deadline_seconds: float) -> tuple[Change, ...]:
         """All or none, with their sequences."""
 

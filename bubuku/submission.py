@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bubuku.core import change, roll
@@ -85,7 +85,7 @@ class Submission:
         What our own permits hinder now is not refused: it waits its turn.
         """
         kind, view = self._checked(request)
-        joined = _met(request, view)
+        joined = _met(request, self._changes.standing(DEADLINE_SECONDS))
         if joined is not None:
             return Answer((joined,), ())
         plan = None if kind.child is None else self._planned(request, view)
@@ -192,12 +192,12 @@ def _change(request: Request, node: int | None, nodes: tuple[int, ...], wall: fl
     )
 
 
-def _met(request: Request, view: CoordinationView) -> Change | None:
+def _met(request: Request, standing: Sequence[Change]) -> Change | None:
     """The open change of which this request is a part. Raises RefusedError for one that it cannot stand beside."""
     joined = None
-    for each in (c for c in view.changes if c.state.is_open):
+    for each in (c for c in standing if c.state.is_open):
         where = f"see bubuku-cli changes show {each.sequence}"
-        match change.meets(request.kind, request.nodes, each, view.changes):
+        match change.meets(request.kind, request.nodes, each, standing):
             case change.Meets.JOINS:
                 joined = each
             case change.Meets.REFUSED if each.node_id is None:

@@ -1,20 +1,20 @@
-"""Parent changes, and changes that nobody works on any more: which document this member moves on next. Pure.
+"""Parent changes: which of their documents this member moves on next. Pure.
 
 Called by `core.decide` in every cycle. A parent (a roll) is claimed by any member: its document names the claimer's
-instance, with the epoch raised. It asks for one child after the other, each in one transaction with its own step, and
-ends in one transaction with theirs; its children's documents are all that it knows of what was done. So a step is done
-once, whoever works on it and whenever that one dies: who has lost the claim writes over a version that is gone, and
-nothing comes of it. Whether a claim's owner lives is seen by its `members/` node, which is ephemeral.
+instance, with the epoch raised. It asks for one child after the other, each in one transaction with its own step, which
+notes for whom was asked, and ends in one transaction with theirs. So a step is done once, whoever works on it and
+whenever that one dies: who has lost the claim writes over a version that is gone, and nothing comes of it. What became
+of a child is in its own document. The two are read one after the other, so a child that was asked for and is not seen
+yet is waited for. Whether a claim's owner lives is seen by its `members/` node, which is ephemeral.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bubuku.core import change as changes
-from bubuku.core import roll, stop_facts
-from bubuku.core.actions import Action, FindBatch, RestPermit, Result, WriteChange
+from bubuku.core import left_behind, roll, stop_facts
+from bubuku.core.actions import Action, FindBatch, Result, WriteChange
 from bubuku.core.guard import named
 from bubuku.core.memory import Memory
 from bubuku.core.model import CoordinationView
@@ -23,7 +23,6 @@ from bubuku.core.shared import Change, ChangeState
 
 TAKE_OVER_SECONDS = 8.0  # the worker's member is gone for so long: what it sent has an end, and another one goes on
 BATCH_SECONDS = 3.0  # what was found to go together is asked for within these, or looked for again
-GONE_SECONDS = 600.0  # a broker's daemon is gone for so long: what was asked of it is not waited for any more
 
 
 def step(memory: Memory, obs: Observation) -> tuple[Memory, Action | None]:
@@ -37,18 +36,15 @@ def step(memory: Memory, obs: Observation) -> tuple[Memory, Action | None]:
     if written is not None and written.result is Result.RUNNING:
         return memory, None
     at = Worker(memory, obs, meeting)
-    for each in meeting.changes:
-        wanted = at.next(each) if changes.is_workable(each) else None
-        if isinstance(wanted, WriteChange):
-            return changes.sent(memory, wanted, obs.now)
-        if wanted is not None:
-            return memory, wanted
-    return memory, at.left_behind()
+    parents = (c for c in meeting.changes if c.node_id is None and changes.is_workable(c))
+    steps = (wanted for wanted in map(at.next, parents) if wanted is not None)
+    wanted = next(steps, None) or left_behind.step(memory.away, obs, meeting)
+    return changes.sent(memory, wanted, obs.now) if isinstance(wanted, WriteChange) else (memory, wanted)
 
 
 def _timed(memory: Memory, obs: Observation, meeting: CoordinationView) -> Memory:
     """What is counted from cycle to cycle: since when somebody is away, or a parent of ours cannot go on."""
-    away = _away(memory.away, obs.now, meeting)
+    away = left_behind.away(memory.away, obs.now, meeting)
     held_up, stepped = {}, {}
     ours = [c for c in meeting.changes if c.node_id is None and changes.is_workable(c) and changes.owned(c, obs.record)]
     for parent in ours:
@@ -62,22 +58,6 @@ def _timed(memory: Memory, obs: Observation, meeting: CoordinationView) -> Memor
     return replace(memory, away=away, held_up=held_up, stepped=stepped)
 
 
-def _away(before: Mapping[str, float], now: float, meeting: CoordinationView) -> dict[str, float]:
-    """Since when this member sees that who has to work on a change is not there, by its uuid, or
-    has an entry in work in the permit, by its token."""
-    found = [c.uuid for c in meeting.changes if c.state.is_open and _is_away(c, meeting)]
-    here = {member.node_id for member in meeting.members}
-    entries = {} if meeting.permit is None else meeting.permit.entries
-    found += [entry.token for node, entry in entries.items() if entry.working and node not in here]
-    return {each: before.get(each, now) for each in found}
-
-
-def _is_away(change: Change, meeting: CoordinationView) -> bool:
-    if change.node_id is not None:
-        return all(member.node_id != change.node_id for member in meeting.members)
-    return change.owner is not None and all(member.instance != change.owner for member in meeting.members)
-
-
 @dataclass(frozen=True, slots=True)
 class Worker:
     """This member, and what it sees of all changes."""
@@ -86,48 +66,29 @@ class Worker:
     obs: Observation
     meeting: CoordinationView
 
-    def next(self, change: Change) -> Action | None:
-        if change.node_id is not None:
-            return self._abandoned(change)
-        if any(child.schema > changes.SCHEMA for child in self.children(change)):
+    def next(self, parent: Change) -> Action | None:
+        """What to do about it now; None: nothing, or it is another member's."""
+        children = self.children(parent)
+        if any(child.schema > changes.SCHEMA for child in children):
             return None  # a newer daemon works on it: what this one does not know of them would be lost
-        if change.state is not ChangeState.RUNNING or change.owner != self.obs.record.instance:
-            claimed = changes.claimed(change, self.obs.record.instance, self.obs.wall)
-            return WriteChange(self._said(claimed)) if self._may_claim(change) else None
-        return self._advanced(change)
-
-    def _gone_for(self, what: str) -> float:
-        since = self.memory.away.get(what)
-        return 0.0 if since is None else self.obs.now - since
-
-    def left_behind(self) -> RestPermit | None:
-        """An entry of a broker whose daemon is gone for long, whatever it was for: it stays, but is not waited for."""
-        permit, rested = self.meeting.permit, self.obs.outcomes.get(RestPermit)
-        if permit is None or (rested is not None and rested.result is Result.RUNNING):
+        if parent.state is ChangeState.QUEUED and (standing := self._before(parent)) is not None:
+            where = f"change {standing.sequence}, a {standing.kind} of {named(standing.nodes)}, was open already"
+            return WriteChange(changes.ended(parent, ChangeState.FAILED, f"refused: {where}", self.obs.wall))
+        if not changes.owned(parent, self.obs.record):
+            claimed = changes.claimed(parent, self.obs.record.instance, self.obs.wall)
+            return WriteChange(self._said(claimed)) if self._may_claim(parent) else None
+        if {child.node_id for child in children} != set(parent.asked):
             return None
-        gone = (
-            (node, e) for node, e in permit.entries.items() if e.working and self._gone_for(e.token) >= GONE_SECONDS
-        )
-        return next((RestPermit(node, entry.token) for node, entry in gone), None)
+        return self._advanced(parent)
 
-    def _abandoned(self, change: Change) -> Action | None:
-        """Its broker's daemon is gone for long: once its entry is not waited for any more, the change has failed."""
-        permit = self.meeting.permit
-        if self._gone_for(change.uuid) < GONE_SECONDS or permit is None or change.node_id is None:
-            return None
-        entry = permit.entries.get(change.node_id)
-        if entry is not None and entry.working:
-            return None
-        sentence = f"broker {change.node_id} has had no daemon for {GONE_SECONDS / 60:.0f} min; ask again when it has"
-        gone = replace(change, epoch=change.epoch + 1)
-        return WriteChange(changes.ended(gone, ChangeState.FAILED, sentence, self.obs.wall))
+    def _before(self, parent: Change) -> Change | None:
+        """Another one that was asked for before and is open: two that were asked for at once, by different daemons."""
+        open_ones = (c for c in self.meeting.changes if c.node_id is None and c.state.is_open)
+        return next((c for c in open_ones if c.sequence < parent.sequence), None)
 
     def _may_claim(self, parent: Change) -> bool:
-        if parent.state is ChangeState.RUNNING:
-            return self._gone_for(parent.uuid) >= TAKE_OVER_SECONDS
-        return not any(
-            c.node_id is None and c.state.is_open and c.sequence < parent.sequence for c in self.meeting.changes
-        )
+        gone_for = left_behind.gone_for(self.memory.away, parent.uuid, self.obs.now)
+        return parent.state is ChangeState.QUEUED or gone_for >= TAKE_OVER_SECONDS
 
     def children(self, parent: Change) -> list[Change]:
         return [c for c in self.meeting.changes if c.parent == parent.uuid]
@@ -155,7 +116,8 @@ class Worker:
         if isinstance(batch, FindBatch) or batch is None:
             return batch
         asked = tuple(_child(parent, node, self.obs.wall) for node in batch)
-        return WriteChange(self._said(parent, asked), created=asked)
+        noted = replace(parent, asked=(*parent.asked, *batch))
+        return WriteChange(self._said(noted, asked), created=asked)
 
     def _batch(self, parent: Change, left: list[int]) -> tuple[int, ...] | FindBatch | None:
         """Who goes next: one, or as many as may; the question, where that is not known; None while it is asked."""
@@ -163,7 +125,7 @@ class Worker:
         order = tuple(turn.node_id for turn in roll.order(left, members, view))
         if parent.parallel == 1 or permit is None:
             return order[:1]
-        outcome, step = self.obs.outcomes.get(FindBatch), (parent.uuid, len(self.children(parent)))
+        outcome, step = self.obs.outcomes.get(FindBatch), (parent.uuid, len(parent.asked))
         if outcome is not None and outcome.result is Result.RUNNING:
             return None
         data = {} if outcome is None or outcome.data is None else outcome.data
@@ -205,8 +167,7 @@ class Worker:
 
     def _left(self, parent: Change) -> list[int]:
         """Those for whom nothing was asked yet."""
-        asked = {c.node_id for c in self.children(parent)}
-        return [node for node in parent.nodes if node not in asked]
+        return [node for node in parent.nodes if node not in parent.asked]
 
     def _cancelled_child(self, standing: list[Change]) -> Action | None:
         """It ends as any cancelled one does: before its broker was stopped at once, else when that serves again."""

@@ -52,6 +52,7 @@ class Change:
     accept_unavailable: bool = False
     nodes: tuple[int, ...] = ()  # a parent's brokers, in their order
     parent: str | None = None  # uuid of the change that asked for this one
+    asked: tuple[int, ...] = ()  # …for whom it has asked so far, in that order
     parallel: int = 1  # so many of a parent's brokers may be in work at once; 0: as many as the guard allows
     cool_down: float = 0.0  # seconds between a parent's brokers
     paused: bool = False  # an operator wants a parent to ask for nothing more until told to

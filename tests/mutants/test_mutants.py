@@ -124,8 +124,8 @@ MUTANTS = (
     Mutant(
         "two workers of one parent",
         "core/parents.py",
-        "            return self._gone_for(parent) >= TAKE_OVER_SECONDS\n",
-        "            return True\n",
+        "parent.state is ChangeState.QUEUED or gone_for >= TAKE_OVER_SECONDS",
+        "True or gone_for >= TAKE_OVER_SECONDS",
         f"{PARENTS}::test_another_members_parent_is_left_alone_while_that_one_lives",
     ),
     Mutant(
@@ -136,6 +136,13 @@ MUTANTS = (
         f"{CHANGES}::test_a_parents_step_is_one_transaction_with_its_child",
     ),
     Mutant(
+        "a child that is not seen yet is asked for again",
+        "core/parents.py",
+        "        if {child.node_id for child in children} != set(parent.asked):\n",
+        "        if False:\n",
+        f"{PARENTS}::test_a_child_that_was_asked_for_and_is_not_seen_yet_is_waited_for",
+    ),
+    Mutant(
         "a parent goes on after a child that failed",
         "core/parents.py",
         "        if failed:\n",
@@ -144,9 +151,9 @@ MUTANTS = (
     ),
     Mutant(
         "a lost host keeps the slot for ever",
-        "core/parents.py",
-        "if self._gone_for(change) < GONE_SECONDS or",
-        "if True or",
+        "core/left_behind.py",
+        "change.node_id is not None and gone_for(seen, change.uuid, obs.now) >= GONE_SECONDS",
+        "False",
         f"{PARENTS}::TestAbandoned::test_then_it_has_failed_with_the_epoch_raised",
     ),
     Mutant(

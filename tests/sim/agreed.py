@@ -217,6 +217,10 @@ class MemoryChanges:
         standing = self._zookeeper.root.changes.get(change.sequence)
         return change if standing is None else replace(change, schema=standing.schema)
 
+    def standing(self, deadline_seconds: float) -> tuple[Change, ...]:
+        self._connect()
+        return self.open()
+
     def create(self, changes: Sequence[Change], deadline_seconds: float) -> tuple[Change, ...]:
         self._connect()
         self._zookeeper.writes += 1

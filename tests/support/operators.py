@@ -131,6 +131,10 @@ class Meeting:
         self.becomes(change.sequence, change.state, change.phase, change.sentence)
         return Outcome(Result.DONE, 0.0, 0.0)
 
+    def standing(self, deadline_seconds: float) -> tuple[Change, ...]:
+        self._fails()
+        return self.known.changes
+
     def create(self, changes: Sequence[Change], deadline_seconds: float) -> tuple[Change, ...]:
         with self.lock:
             if self.trouble is not None and not self.lost:

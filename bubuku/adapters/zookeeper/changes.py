@@ -46,6 +46,13 @@ class ZooKeeperChanges:
         )
         return maintenance, tuple(sorted(_parsed(found), key=lambda c: c.sequence))
 
+    def standing(self, deadline_seconds: float) -> tuple[Change, ...]:
+        """As `ports.Changes`."""
+        until, folder = time.monotonic() + deadline_seconds, self._nodes.path("changes")
+        self._nodes.sync(until)
+        found = self._nodes.all([f"{folder}/{name}" for name in self._nodes.children(folder, until)], until)
+        return tuple(sorted(_parsed(found), key=lambda c: c.sequence))
+
     def write(
         self,
         change: Change,

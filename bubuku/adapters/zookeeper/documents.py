@@ -173,7 +173,7 @@ def parse_change(sequence: int, data: bytes, version: int) -> Change | None:
     found = decode(data)
     if found is None or not isinstance(found.get("uuid"), str):
         return None
-    nodes, node_id = tuple(n for n in _list(found, "nodes") if _is_int(n)), _optional_int(found, "node_id")
+    nodes, node_id = _ints(found, "nodes"), _optional_int(found, "node_id")
     if node_id is None and not nodes:
         return None
     try:
@@ -191,6 +191,7 @@ def parse_change(sequence: int, data: bytes, version: int) -> Change | None:
         asked_epoch=_number(found, "asked_epoch"),
         nodes=nodes,
         parent=_optional_text(found, "parent"),
+        asked=_ints(found, "asked"),
         parallel=1 if (parallel := _optional_int(found, "parallel")) is None else parallel,
         cool_down=_number(found, "cool_down"),
         paused=found.get("paused") is True,
@@ -232,6 +233,10 @@ def _is_int(value: Any) -> bool:
 def _list(found: Mapping[str, Any], key: str) -> list[Any]:
     value = found.get(key)
     return value if isinstance(value, list) else []
+
+
+def _ints(found: Mapping[str, Any], key: str) -> tuple[int, ...]:
+    return tuple(each for each in _list(found, key) if _is_int(each))
 
 
 def _text(found: Mapping[str, Any], key: str, default: str) -> str:

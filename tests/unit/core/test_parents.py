@@ -9,10 +9,11 @@ import pytest
 
 from bubuku.core import parents, roll
 from bubuku.core.actions import Action, FindBatch, Outcome, RestPermit, Result, WriteChange
+from bubuku.core.left_behind import GONE_SECONDS
 from bubuku.core.memory import Memory
 from bubuku.core.model import CoordinationView, Member
 from bubuku.core.observation import Observation
-from bubuku.core.parents import GONE_SECONDS, TAKE_OVER_SECONDS
+from bubuku.core.parents import TAKE_OVER_SECONDS
 from bubuku.core.shared import Change, ChangeState, Entry
 from tests.support.observations import INSTANCE, NOW
 from tests.support.stops import ON, agreed, done, serving
@@ -37,7 +38,10 @@ def child(node: int, state: ChangeState = ChangeState.RUNNING, **changes: Any) -
 
 
 def seen(*changes: Change, members: tuple[Member, ...] = MEMBERS, **more: Any) -> Observation:
-    view = agreed(*changes, members=members, **more)
+    """Each parent has noted for whom it asked: for whom there is a child."""
+    asked = {c.parent: tuple(o.node_id for o in changes if o.parent == c.parent and o.node_id) for c in changes}
+    noted = (c if c.node_id is not None or c.asked else replace(c, asked=asked.get(c.uuid, ())) for c in changes)
+    view = agreed(*noted, members=members, **more)
     return serving(view)
 
 
@@ -57,9 +61,20 @@ def test_a_queued_parent_is_claimed_by_any_member() -> None:
     assert claim.sentence == "0 of 2 done"
 
 
-def test_one_parent_at_a_time_the_oldest_first() -> None:
+def test_of_two_that_were_asked_for_at_once_the_second_is_refused() -> None:
     running_elsewhere = replace(ROLL, owner=OTHER)
-    assert next_write(running_elsewhere, replace(QUEUED, sequence=6, uuid="next")) is None
+    ended = written(running_elsewhere, replace(QUEUED, sequence=6, uuid="next")).change
+    assert (ended.sequence, ended.state) == (6, ChangeState.FAILED)
+    assert ended.sentence == "refused: change 5, a roll of brokers 1, 2, was open already"
+
+
+def test_a_child_that_was_asked_for_and_is_not_seen_yet_is_waited_for() -> None:
+    """Documents are read one after the other: the parent's may be newer than the list of what there is."""
+    asked = replace(ROLL, asked=(1,))
+    assert next_write(asked) is None
+    assert next_write(replace(asked, cancel=True)) is None
+    assert [c.node_id for c in written(asked, child(1, ChangeState.DONE)).created] == [2]
+    assert written(asked, child(1, ChangeState.DONE)).change.asked == (1, 2)
 
 
 def test_its_first_child_is_asked_for_in_one_transaction_with_its_step() -> None:
@@ -82,7 +97,7 @@ def test_a_child_is_the_same_whoever_asks_for_it() -> None:
 def test_it_waits_while_a_child_is_at_work() -> None:
     told = written(ROLL, child(1))
     assert told.created == ()
-    assert next_write(replace(told.change, version=ROLL.version), child(1)) is None
+    assert next_write(told.change, child(1)) is None
 
 
 def test_the_next_child_follows_the_last() -> None:
