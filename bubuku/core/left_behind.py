@@ -19,8 +19,8 @@ GONE_SECONDS = 600.0  # a broker's daemon is gone for so long: what was asked of
 
 
 def away(before: Mapping[str, float], now: float, meeting: CoordinationView) -> dict[str, float]:
-    """Since when this member sees that somebody is not there: who is to work on a change, by its uuid; who has an entry in
-    work in the permit, by its token."""
+    """Since when this member sees that somebody is not there: who is to work on a change, by its uuid; who has an entry
+    in work, by its token."""
     found = [c.uuid for c in meeting.changes if c.state.is_open and _is_away(c, meeting)]
     here = {member.node_id for member in meeting.members}
     entries = {} if meeting.permit is None else meeting.permit.entries

@@ -156,12 +156,20 @@ class MemoryChanges:
 
     def __init__(self, zookeeper: ZooKeeper, connected: Connected, newer: bool = False) -> None:
         self._zookeeper, self._connected, self._newer = zookeeper, connected, newer
+        self._listed: set[str] = set()
 
     def maintenance(self) -> Maintenance:
         return self._zookeeper.root.maintenance
 
     def open(self) -> tuple[Change, ...]:
         return tuple(self._as_read(change) for _, change in sorted(self._zookeeper.root.changes.items()))
+
+    def seen(self) -> tuple[Change, ...]:
+        """As a daemon's reader finds them: first which there are, at times as of its last look, then each document."""
+        found = self.open()
+        shown = tuple(c for c in found if c.uuid in self._listed) if self._zookeeper.torn() else found
+        self._listed = {change.uuid for change in found}
+        return shown
 
     def write(
         self,

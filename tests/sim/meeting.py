@@ -104,7 +104,7 @@ class MemoryCoordination:
             predecessor_v1=zookeeper.v1_daemon,
             permit=self.permits.read(),
             maintenance=self.changes.maintenance(),
-            changes=self.changes.open(),
+            changes=self.changes.seen(),
         )
         return self._last
 

@@ -51,6 +51,8 @@ def run(seed: int) -> Run:
     world = World(rng.randrange(1 << 60), draw_shape(rng))
     for checker in CHECKERS:
         checker(world)
+    looks, share = random.Random(seed), rng.choice((0.0, 0.2, 0.5))
+    world.zookeeper.torn = lambda: looks.random() < share
     world.engine.say("seed", str(seed))
     broken = None
     try:

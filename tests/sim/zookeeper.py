@@ -117,6 +117,7 @@ class ZooKeeper:
         self.zxid = 100
         self.v1_daemon = False
         self.writes = 0
+        self.torn: Callable[[], bool] = lambda: False  # whether a list of documents is older than the documents
         self.writes_newer = True  # newer daemons write their own schema
         self.spoilt: set[tuple[str | int, ...]] = set()  # documents that cannot be read, by their path
         self._stored: Root | None = None
