@@ -31,6 +31,8 @@ class Operators:
         self._world, self._faults, self._until = world, faults, until
         self._rng = rng = random.Random(seed)
         weights = {name: rng.choice((0, 1, 1, 3)) for name in sorted(REQUESTS)}
+        if rng.random() < 0.2:  # little but rolls, which need a cluster that is well
+            weights |= dict.fromkeys(REQUESTS, 0) | {"roll": 8, "pause": 1, "cancel": 1}
         self._names = [name for name, weight in weights.items() if weight]
         self._weights = [weights[name] for name in self._names]
         self._pace = rng.choice((2.0, 6.0, 20.0))
