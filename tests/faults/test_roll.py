@@ -59,11 +59,11 @@ def test_a_roll_whose_worker_is_killed_is_carried_on_by_another(cluster: RealClu
     last = controller(cluster).node_id
     with workload(cluster) as load, Watch(list(all_brokers.values())) as watch:
         sequence = operator.roll(*before)
-        worker = all_brokers[operator.wait_phase(sequence, "working")["worker"]]
-        operator = Requests(cluster, next(node for node in before if node != worker.node_id))
-        worker.kill_daemon()
-        cluster.wait_for(lambda: operator.show(sequence)["worker"] not in (None, worker.node_id), 60, "another worker")
-        worker.start_daemon()
+        worker = operator.wait_phase(sequence, "working")["worker"]  # in KRaft it may be the controller's daemon
+        operator = Requests(cluster, next(node for node in before if node != worker))
+        cluster.stop_daemon(worker, signal.SIGKILL)
+        cluster.wait_for(lambda: operator.show(sequence)["worker"] not in (None, worker), 60, "another worker")
+        cluster.start_daemon(worker)
         children = _rolled(operator, sequence, before)
         nothing_lost(load)
     if cluster.layout.options.mode.value == "zookeeper":
