@@ -594,6 +594,16 @@ def test_a_start_of_a_broker_that_serves_is_done_at_once() -> None:
     assert (started.state, started.sentence) == (C.DONE, "broker 1 serves")
 
 
+def test_a_start_says_what_stands_in_its_way() -> None:
+    asked = change(kind="start")
+    obs = lying(ran(), agreed(asked))
+    (write,) = acts(decided(obs, counted(obs)), WriteChange)
+    assert (write.change.phase, write.change.sentence) == ("starting", "no template")
+    obs, memory = gone_wrong(entry(), for_seconds=10)
+    (write,) = acts(decided(obs, memory), WriteChange)
+    assert (write.change.phase, write.change.sentence) == ("starting", "line 3: no '='")
+
+
 def test_the_times_and_names_of_this_file_agree() -> None:
     assert ENDED < NOW
     assert isinstance(serving().process, ProcessView)
