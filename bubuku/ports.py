@@ -89,6 +89,10 @@ class BrokerFiles(Protocol):
     def render(self) -> bool:
         """Write server.properties if what it should be differs from what it is, atomically. True: it changed."""
 
+    def differing(self) -> tuple[str, ...]:
+        """Reader thread: the names of settings that server.properties, as it was written last, has otherwise than it
+        should be now. Raises UsageError (the template is unreadable or invalid), UnavailableError."""
+
     def use_addresses(self, addresses: tuple[str, ...]) -> None:
         """server.properties names these ZooKeeper servers from now on."""
 

@@ -67,6 +67,7 @@ class Snapshots:
     cluster: Dated[ClusterView]
     coordination: Dated[CoordinationView]
     addresses: Dated[tuple[str, ...]] = NOT_READ
+    differing: Dated[tuple[str, ...]] = NOT_READ
 
 
 class Readings(Protocol):
@@ -202,6 +203,7 @@ class Supervisor:
             cluster=seen.cluster,
             coordination=seen.coordination,
             addresses=seen.addresses,
+            differing=seen.differing,
             outcomes=self._slow.outcomes(),
             start_error=self._start_error,
             leaving=leaving or terminate,
@@ -280,6 +282,7 @@ class Supervisor:
             registration=None,
             settings_digest=obs.settings_digest,
             started_with=self._record.addresses,
+            launch=self._policy.launch,
             stop_intent=False,
             counted=False,
             fencing=False,

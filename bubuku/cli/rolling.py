@@ -20,6 +20,7 @@ from bubuku.core.errors import UsageError
 @accept_option
 @click.option("--brokers", "list_of_brokers", metavar="N,N…", help="These, as --broker for each.")
 @click.option("--rack", help="Those of this rack.")
+@click.option("--pending", is_flag=True, help="Those whose Kafka differs from what a start would make now.")
 @click.option(
     "--parallel",
     default="1",
@@ -38,6 +39,7 @@ def rolling_restart(
     former_options: tuple[str, ...],
     list_of_brokers: str | None,
     rack: str | None,
+    pending: bool,
     parallel: str,
     cool_down: float,
     accept_unavailable: bool,
@@ -52,15 +54,24 @@ def rolling_restart(
         name = former_options[0].partition("=")[0][:100]
         raise UsageError(f"{name}: there is no such option; a rolling restart changes no image, instance or key")
     named = (*options["brokers"], *_ids(list_of_brokers))
-    if named and rack is not None:
-        raise UsageError("give --rack or brokers, not both")
+    if named and (rack is not None or pending):
+        raise UsageError("give brokers, or --rack or --pending")
     if not named:
-        rows = source.fetch(source.addresses(options["api"]), CLUSTER)["brokers"]
-        named = tuple(r["node_id"] for r in rows if "broker" in r["roles"] and rack in (None, r["rack"]))
-        if not named:
-            raise UsageError(f"no broker is in rack {rack!r}; see: bubuku-cli status")
+        named = _chosen(options["api"], rack, pending)
+    if not named and pending:
+        click.echo("no restart is pending: each Kafka runs as a start would make it now", err=True)
+        return
+    if not named:
+        raise UsageError(f"no broker is in rack {rack!r}; see: bubuku-cli status")
     options |= {"brokers": named, "parallel": _parallel(parallel), "cool_down_seconds": cool_down}
     submit(ctx, "roll", accept_unavailable, **options)
+
+
+def _chosen(api: str | None, rack: str | None, pending: bool) -> tuple[int, ...]:
+    rows = [row for row in source.fetch(source.addresses(api), CLUSTER)["brokers"] if "broker" in row["roles"]]
+    return tuple(
+        row["node_id"] for row in rows if rack in (None, row["rack"]) and (row["restart_pending"] or not pending)
+    )
 
 
 def _parallel(text: str) -> int:

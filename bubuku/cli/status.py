@@ -15,6 +15,7 @@ from rich.text import Text
 
 from bubuku.cli import change_table, source
 from bubuku.cli import output as out
+from bubuku.core.pending import sentence as pending_restart
 
 COLOURS = {
     "serving": "green",
@@ -115,6 +116,8 @@ def goings_on(document: dict[str, Any]) -> list[str]:
             lines.append(f"{name(row)}: {row['sentence']}" + (f" -> {row['remedy']}" if row.get("remedy") else ""))
         elif row["registered"] is False and "broker" in row["roles"] and not _since_the_metadata(row, document):
             lines.append(f"{name(row)}: its daemon says that it serves, but Kafka's metadata does not list it")
+        if row.get("restart_pending"):
+            lines.append(f"{name(row)}: {pending_restart(tuple(row['restart_pending']))}")
         if row.get("note"):  # a daemon of an older version has none
             due = row.get("note_due_epoch")
             when = "" if due is None else f" (in {out.duration(due - time.time())})"

@@ -22,6 +22,7 @@ SCHEMA = 1
 HISTORY = 500  # so many that have ended are kept
 WRITE_RETRY_SECONDS = 5.0
 UNTOUCHED = "cancelled before anything was stopped"
+REPLACED = "the daemon that worked on it is gone for good: its host was replaced; ask again if it is still wanted"
 
 
 @dataclass(frozen=True, slots=True)

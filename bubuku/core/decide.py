@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bubuku.core import addresses, gates, identity, invariants, lifecycle, parents, stopping
+from bubuku.core import addresses, gates, identity, invariants, lifecycle, parents, pending, stopping
 from bubuku.core.actions import (
     Action,
     EndStalled,
@@ -54,7 +54,8 @@ def decide(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, De
         memory, moved_on = parents.step(memory, latest)
     actions = _saved_first((*actions, *step.actions, *(() if moved_on is None else (moved_on,))))
     said = addresses.note(policy, memory, latest)
-    decision = replace(decision, actions=actions, note=said, progress_of_stop=step.progress)
+    differs = pending.pending(policy, latest)
+    decision = replace(decision, actions=actions, note=said, pending=differs, progress_of_stop=step.progress)
     invariants.check(memory.state, decision, obs)
     if decision.state is not memory.state:
         memory = replace(memory, state=decision.state, since=obs.now)
@@ -133,9 +134,10 @@ def _running_record(policy: Policy, memory: Memory, obs: Observation, facts: lif
         record = stopping.forced_record(record, obs.process.identity)
     elif record.stop_intent and record.stop is None and _stop_lapsed(policy, memory, obs, facts):
         record = replace(record, stop_intent=False)
+    # only what the dirs themselves say: a mistake in the configuration, noted here, would outlast its correction
     dirs = obs.log_dirs.value or ()
-    found = identity.node_id(policy, record, dirs)
-    cluster = identity.cluster_id(policy, record, dirs)
+    found = next((d.node_id for d in dirs if d.node_id is not None), record.node_id)
+    cluster = next((d.cluster_id for d in dirs if d.cluster_id is not None), record.cluster_id)
     if (record.node_id, record.cluster_id) == (found, cluster):
         return record
     return replace(record, node_id=found, cluster_id=cluster)
@@ -305,12 +307,14 @@ def _chores(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, t
     if actions or meeting is None or not meeting.connected or meeting.predecessor_v1 or not meeting.marker_read:
         return memory, actions
     if record.marker is None:
-        ours = identity.cluster_id(policy, record, obs.log_dirs.value or ())
+        dirs = obs.log_dirs.value or ()
+        ours = identity.cluster_id(policy, record, dirs)
+        sure = any(d.usable for d in dirs) and identity.check_ids(policy, record, dirs, None) is None
         if None not in (ours, meeting.marker_cluster_id) and ours != meeting.marker_cluster_id:
             return memory, ()  # another cluster's ZooKeeper: joining it would outlast the mistake
         if meeting.marker is not None:
             return memory, (Remember(_joining(record, meeting.marker)),)
-        if ours is not None and _due(memory.join_sent_at, obs.now):
+        if ours is not None and sure and _due(memory.join_sent_at, obs.now):
             return replace(memory, join_sent_at=obs.now), (JoinMarker(ours),)
         return memory, ()
     if meeting.marker != record.marker or meeting.member_owner != record.instance or not meeting.desired_read:

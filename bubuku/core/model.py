@@ -271,6 +271,7 @@ class Member:
     disk_used_bytes: int | None = None
     disk_total_bytes: int | None = None
     restarts: int = 0
+    pending: tuple[str, ...] = ()  # as `core.pending`: what its Kafka is to be restarted for
     note: str | None = None  # as `observation.Note`
     note_due_epoch: float | None = None
     kafka_server: str | None = None  # "host:port" of its broker, for clients of the same protocol as ours
@@ -324,6 +325,7 @@ class Record:
     registration: Registration | None = None  # as seen when *this* process registered
     dirs: Mapping[str, str] = field(default_factory=dict)  # marker UUID → path last seen at
     settings_digest: str | None = None  # what the process was started with
+    launch: Mapping[str, str] | None = None  # as `Policy.launch`, then
     addresses: tuple[str, ...] | None = None  # of ZooKeeper: the list in force; None: none was read yet
     started_with: tuple[str, ...] | None = None  # the list that the process was started with; None: not known
     stop_intent: bool = False  # we asked this process to stop

@@ -51,6 +51,7 @@ class Policy:
     stop_silence: float = 60.0  # a stop beyond its deadline that flushed nothing for so long is ended by SIGKILL
     addresses_settle: float = 180.0  # a new list of ZooKeeper's addresses is acted on after it was the same for so long
     addresses_given: bool = False  # by the configuration: the list is in force from the daemon's start on
+    launch: Mapping[str, str] = field(default_factory=dict)  # digests of what else than settings Kafka is started with
     stability: float = 30.0  # a broker that is back stays in its ISRs for so long before the next one goes
 
 
@@ -72,6 +73,7 @@ class Observation:
     jmx: Dated[JmxView]
     cluster: Dated[ClusterView]
     coordination: Dated[CoordinationView]
+    differing: Dated[tuple[str, ...]] = NOT_READ  # settings of server.properties that a start would make anew
     addresses: Dated[tuple[str, ...]] = NOT_READ  # where ZooKeeper is, as somebody keeps it
     outcomes: Mapping[type, Outcome] = field(default_factory=dict)  # of slow actions, the latest of each kind
     start_error: Dated[str] | None = None  # the last start could not even be executed: when, and why
@@ -108,6 +110,7 @@ class Decision:
     eta_seconds: float | None = None
     last_lines: tuple[str, ...] = ()  # failed: Kafka's last log lines
     note: Note | None = None
+    pending: tuple[str, ...] = ()  # as `core.pending`
     progress_of_stop: Progress | None = None  # of the deliberate stop that is wanted, or under way
 
 

@@ -22,6 +22,7 @@ DEFAULT_LISTENERS = "PLAINTEXT://:9092"
 _WHITE = " \t\f"
 _ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 _REVERSE = {value: "\\" + name for name, value in _ESCAPES.items()}
+ID_KEYS = frozenset({"broker.id", "node.id"})
 _LISTENER = re.compile(r"^\s*([A-Za-z0-9_.-]+)://(\[[0-9A-Fa-f:.%]+\]|[^:/\s]*):(\d+)\s*$")
 
 

@@ -36,7 +36,9 @@ from bubuku.core.shared import Change, ChangeState, Entry, Finished, ProcessId, 
 from bubuku.core.stop_facts import Want
 
 FORCED_ENTRY_SECONDS = 3.0  # a stop that cannot wait any more waits so long for its entry in the permit
-GIVEN_UP_SECONDS = 300.0  # held, or failing, for so long after its stop: the others do not wait for it any more
+# so long after its stop the others do not wait any more for a broker that is held, or whose starts fail
+GIVEN_UP_SECONDS = {BrokerState.HELD: 60.0, BrokerState.FAILED: 300.0}
+LOG_LINES = 3  # so many of Kafka's last lines are told by a change that has failed
 SENTENCE_SECONDS = 1.0  # so often, at most, a document is written because of its sentence alone
 
 
@@ -171,8 +173,14 @@ class Position:
         stop, since = self.obs.record.stop, self.memory.failing_since
         if stop is None or not stop.intended or stop.stay_down or self.facts.same_process:
             return False
-        stuck = self.state in (BrokerState.HELD, BrokerState.FAILED)
-        return stuck and since is not None and self.obs.now - since >= GIVEN_UP_SECONDS
+        patience = GIVEN_UP_SECONDS.get(self.state)
+        return patience is not None and since is not None and self.obs.now - since >= patience
+
+    def lost(self) -> str:
+        """Why it does not come back, with the end of Kafka's log."""
+        lines = self.decided.last_lines[-LOG_LINES:]
+        told = f"; Kafka's log ends with: {' | '.join(line.strip() for line in lines)}" if lines else ""
+        return f"broker {self.node_id} was stopped and does not come back: {self.decided.sentence}{told}"
 
     def actions(self, move: Move) -> tuple[Memory, tuple[Action, ...]]:
         """What has to be done for the move. Slow actions are not sent twice: the table waits while one is under way."""
@@ -375,13 +383,9 @@ def _next_document(obs: Observation, at: Position, change: Change, progress: Pro
     if change.state is ChangeState.QUEUED:
         return changes.claimed(change, record.instance, obs.wall)
     if change.owner != record.instance:
-        sentence = (
-            "the daemon that worked on it is gone for good: its host was replaced; ask again if it is still wanted"
-        )
-        return changes.ended(change, ChangeState.FAILED, sentence, obs.wall)
+        return changes.ended(change, ChangeState.FAILED, changes.REPLACED, obs.wall)
     if ours and at.given_up and at.facts.permit_known and not at._unrested():
-        sentence = f"broker {at.node_id} was stopped and does not come back: {at.decided.sentence}"
-        return changes.ended(change, ChangeState.FAILED, sentence, obs.wall)
+        return changes.ended(change, ChangeState.FAILED, at.lost(), obs.wall)
     down = stop is not None and stop.stay_down and stop.intended and not at.facts.alive
     if kind.stays_down and ours and down and at.facts.permit_known and not at._unrested():
         return changes.ended(change, ChangeState.DONE, f"broker {at.node_id} is stopped, and stays so", obs.wall)

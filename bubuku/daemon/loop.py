@@ -21,6 +21,7 @@ from bubuku.supervisor import Supervisor
 
 LOG = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
+EXTENSION_SECONDS = 30  # systemd waits so much longer for the daemon's end with each tick
 
 
 class Waker:
@@ -91,7 +92,7 @@ class Loop:
             failure = None
             if leave and published.observation.process.identity is None:
                 return
-            notify("WATCHDOG=1")
+            notify("WATCHDOG=1" if not leave else f"WATCHDOG=1\nEXTEND_TIMEOUT_USEC={EXTENSION_SECONDS * 1_000_000}")
 
     def _wait(self, seconds: float) -> None:
         poll = select.poll()

@@ -27,6 +27,7 @@ PACES = {
     "cluster": (30.0, 0.15),
     "coordination": (5.0, 0.25),
     "addresses": (5.0, 1.0),
+    "differing": (10.0, 5.0),
 }
 DEADLINE_SECONDS = 3.0
 CLUSTER_DEADLINE_SECONDS = 10.0
@@ -76,6 +77,7 @@ class ReaderThreads:
         self.cluster = reader("cluster", self._read_cluster)
         self.coordination = reader("coordination", self._read_coordination)
         self.addresses = reader("addresses", addresses.read)
+        self.differing = reader("differing", files.differing)
         self._all: tuple[Reader[Any], ...] = (
             self.log_dirs,
             self.log,
@@ -86,6 +88,7 @@ class ReaderThreads:
             self.cluster,
             self.coordination,
             self.addresses,
+            self.differing,
         )
 
         self._before_start = (self.log_dirs, self.foreign, self.cluster)
@@ -115,6 +118,7 @@ class ReaderThreads:
             cluster=self.cluster.latest,
             coordination=self.coordination.latest,
             addresses=self.addresses.latest,
+            differing=self.differing.latest,
         )
 
     def broker_changed(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from bubuku import __version__
@@ -34,6 +36,7 @@ from bubuku.ports import Addresses, Registrations
 from bubuku.supervisor import Supervisor
 from bubuku.verdicts import Verdicts
 
+LAUNCH_PREFIXES = ("KAFKA_", "JAVA_", "JDK_JAVA_", "JMX_")
 NOT_FOR_KAFKA = {variable.name for variable in VARIABLES if variable.secret} | {"NOTIFY_SOCKET", "WATCHDOG_PID"}
 
 
@@ -206,7 +209,8 @@ class Daemon:
         listeners = own_listeners(self._config)
         self._listener = listeners[0] if listeners else None
         self._kafka.listen_at(self._listener)
-        return self._config.policy(accept_empty=accept_empty)
+        policy = self._config.policy(accept_empty=accept_empty)
+        return replace(policy, launch=launched_with(self._config))
 
     def _met(self, members: tuple[Member, ...]) -> None:
         """Peers' brokers can be asked even where the configuration names none, and our own is dead. Reader thread."""
@@ -237,6 +241,7 @@ class Daemon:
             disk_used_bytes=_rounded(used) if used is not None else None,
             disk_total_bytes=total,
             restarts=sum(published.starts.values()),
+            pending=decision.pending,
             note=None if decision.note is None else decision.note.sentence,
             note_due_epoch=None if decision.note is None else decision.note.due_epoch,
             kafka_server=self._listener if Role.BROKER in self._config.kafka.roles else None,
@@ -366,6 +371,15 @@ def launch_settings(config: Config, record: Record, niceness: int) -> LaunchSett
         directory=config.state_dir,
         niceness=niceness,
     )
+
+
+def launched_with(config: Config) -> dict[str, str]:
+    """What a start of Kafka rests on beside server.properties, as digests: it may hold secrets."""
+    environment = child_environment(config)
+    kept = {name: environment[name] for name in environment if name.startswith(LAUNCH_PREFIXES)}
+    kept["start command"] = "\0".join(config.start_command)
+    kept["Kafka's version"] = kafka_version(config.kafka.dir) or "?"
+    return {name: hashlib.sha256(value.encode()).hexdigest()[:16] for name, value in kept.items()}
 
 
 def kafka_version(home: Path) -> str | None:

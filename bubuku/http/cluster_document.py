@@ -51,6 +51,7 @@ class BrokerDocument(TypedDict):
     disk_used_bytes: int | None
     disk_total_bytes: int | None
     restarts: int | None
+    restart_pending: list[str]  # in what its running Kafka differs from what a start would make now
     note: str | None  # something else that an operator should know…
     note_due_epoch: float | None  # …and when it takes effect
 
@@ -162,6 +163,7 @@ def bare_row(node_id: int, listed: bool, met: bool) -> BrokerDocument:
         "disk_used_bytes": None,
         "disk_total_bytes": None,
         "restarts": None,
+        "restart_pending": [],
         "note": None,
         "note_due_epoch": None,
     }
@@ -184,6 +186,7 @@ def overlay_member(row: BrokerDocument, member: Member) -> None:
         "disk_used_bytes": member.disk_used_bytes,
         "disk_total_bytes": member.disk_total_bytes,
         "restarts": member.restarts,
+        "restart_pending": list(member.pending),
         "note": member.note,
         "note_due_epoch": member.note_due_epoch,
     }
@@ -204,6 +207,7 @@ def overlay_own(row: BrokerDocument, published: Published, about: About) -> None
         "kafka_version": row["kafka_version"] if about.kafka_version is None else about.kafka_version,
         "daemon_version": about.version,
         "restarts": sum(published.starts.values()),
+        "restart_pending": list(published.decision.pending),
         "note": None if note is None else note.sentence,
         "note_due_epoch": None if note is None else note.due_epoch,
     }

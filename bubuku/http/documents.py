@@ -43,6 +43,7 @@ class MemberDocument(TypedDict):
     disk_used_bytes: int | None
     disk_total_bytes: int | None
     restarts: int
+    restart_pending: list[str]
     note: str | None
     note_due_epoch: float | None
 
@@ -177,6 +178,7 @@ def member_document(member: Member) -> MemberDocument:
         "disk_used_bytes": member.disk_used_bytes,
         "disk_total_bytes": member.disk_total_bytes,
         "restarts": member.restarts,
+        "restart_pending": list(member.pending),
         "note": member.note,
         "note_due_epoch": member.note_due_epoch,
     }

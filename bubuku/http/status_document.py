@@ -123,6 +123,7 @@ class StatusDocument(TypedDict):
     coordination: documents.Coordination
     members: list[documents.MemberDocument]
     stop: Stop | None
+    restart_pending: list[str]
     note: Note | None
     addresses: Addresses
     maintenance: MaintenanceDocument | None
@@ -168,6 +169,7 @@ def status_document(published: Published, about: About, now: float) -> StatusDoc
         "coordination": documents.coordination_of(published),
         "members": [documents.member_document(m) for m in documents.members_of(published)],
         "stop": None if stop is None else {"phase": stop.phase, "sentence": stop.sentence},
+        "restart_pending": list(decision.pending),
         "note": note(published),
         "addresses": addresses(published),
         "maintenance": maintenance_of(meeting, published.epoch),

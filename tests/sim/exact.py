@@ -138,7 +138,7 @@ def cancel(world: World, rng: random.Random, daemon: SimDaemon) -> None:
     """Somebody cancels the change of this very broker."""
     for change in list(world.zookeeper.root.changes.values()):
         if change.node_id == daemon.host.node_id:
-            _ask(daemon, world, lambda sequence=change.sequence: daemon.operations.cancel(sequence))
+            _ask(daemon, world, partial(daemon.operations.cancel, change.sequence))
 
 
 def maintenance(world: World, rng: random.Random, daemon: SimDaemon) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from bubuku.core.model import BrokerState
+from bubuku.core.model import BrokerState, Mode
 from tests.sim.daemon import SimDaemon
 from tests.sim.exact import Moments
 from tests.sim.host import Host, Volume
@@ -130,6 +130,8 @@ def _ends_it(daemon: SimDaemon, process: KafkaProcess) -> bool:
     record = daemon.supervisor.record
     stops = record.stop is not None and record.stop.intended
     known = record.process == process.identity
+    if daemon.world.mode is Mode.KRAFT and not any(e.process.answers for e in daemon.world.cluster.entries.values()):
+        return False  # nobody can say that it is not registered, and unknown means no
     return known and not daemon.terminating and (stops or record.started_by_us)
 
 

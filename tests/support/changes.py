@@ -36,6 +36,20 @@ class Requests:
         (sequence,) = self.ask("roll", *brokers)
         return sequence
 
+    def asked(self, kind: str, brokers: list[int]) -> tuple[int, dict[str, Any]]:
+        """The answer, whatever it is."""
+        return self.send("POST", "/v1/changes", {"kind": kind, "brokers": brokers})
+
+    def plan(self, *brokers: int) -> list[int]:
+        """The order in which a roll of these would go."""
+        code, document = self.send("POST", "/v1/changes", {"kind": "roll", "brokers": list(brokers), "dry_run": True})
+        assert code == 200, document
+        return [turn["broker"] for turn in document["plan"]["turns"]]
+
+    def pause(self, sequence: int, paused: bool) -> None:
+        code, document = self.send("PATCH", f"/v1/changes/{sequence}", {"paused": paused})
+        assert code == 200, document
+
     def cancel(self, sequence: int) -> None:
         code, document = self.send("DELETE", f"/v1/changes/{sequence}")
         assert code == 202, document

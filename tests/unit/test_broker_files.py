@@ -191,6 +191,18 @@ def test_the_id_of_the_dirs_goes_before_the_configured_one(host: Host) -> None:
     assert files.settings_digest() == digest
 
 
+def test_what_differs_from_the_written_file_is_named(host: Host) -> None:
+    files = host.files()
+    with pytest.raises(UnavailableError):
+        files.differing()
+    files.render()
+    assert files.differing() == ()
+    host.write_template("num.io.threads = 9", "log.retention.hours=1")
+    assert files.differing() == ("listeners", "log.retention.hours", "num.io.threads")
+    files.render()
+    assert files.differing() == ()
+
+
 def test_the_digest_follows_the_template(host: Host) -> None:
     files = host.files()
     digest = files.settings_digest()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,12 @@ def rolling() -> Iterator[World]:
     """As `world`, with a daemon that shows the cluster too."""
     one = World()
     server = HttpServer(
-        LOOPBACK, 0, make.published, time.monotonic, make.ABOUT, operations=operators.operations(one.meeting, one.kafka)
+        LOOPBACK,
+        0,
+        lambda: make.published(),
+        time.monotonic,
+        make.ABOUT,
+        operations=operators.operations(one.meeting, one.kafka),
     )
     server.start()
     assert server.api_address is not None
@@ -168,13 +174,29 @@ def test_which_brokers_are_rolled(rolling: World, arguments: list[str], brokers:
     ("arguments", "said"),
     [
         (["--rack", "x"], "no broker is in rack 'x'; see: bubuku-cli status"),
-        (["--rack", "a", "--broker", "1"], "give --rack or brokers, not both"),
+        (["--rack", "a", "--broker", "1"], "give brokers, or --rack or --pending"),
         (["--brokers", "1,two"], "--brokers: 'two' is not a broker's id; give them like 1,2,5"),
     ],
 )
 def test_which_brokers_cannot_be_rolled(rolling: World, arguments: list[str], said: str) -> None:
     result = rolling.run("rolling-restart", *arguments)
     assert (result.exit_code, result.stderr) == (2, f"bubuku-cli: {said}\n")
+
+
+def test_pending_rolls_those_that_differ_from_what_a_start_would_make(
+    rolling: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rolling.run("rolling-restart", "--pending").stderr.startswith("no restart is pending")
+    assert rolling.meeting.created == 0
+    seen = make.observation()
+    members = tuple(
+        replace(each, pending=("num.io.threads",)) if each.node_id == 3 else each
+        for each in (seen.coordination.value or make.coordination()).members
+    )
+    meeting = make.dated(replace(make.coordination(), members=members))
+    monkeypatch.setattr(make, "published", partial(make.published, seen=replace(seen, coordination=meeting)))
+    assert rolling.run("rolling-restart", "--pending", "--no-wait").exit_code == 0
+    assert rolling.meeting.known.changes[0].nodes == (3,)
 
 
 def test_a_roll_is_paused_and_goes_on(world: World) -> None:

@@ -1,9 +1,9 @@
 """Kafka's folders and files on this host: the log dirs, server.properties, Kafka's log, and who else uses them.
 
 Implements `ports.BrokerFiles`. The loop thread calls `render`, `restart_log`, `settings_digest` and `mark`; reader
-threads call `log_dirs`, `log` and `foreign`; an effects thread calls `format`. What one thread leaves for another is
-one attribute that is replaced whole. The log dirs may be on sick disks, so the loop thread looks at them in `mark`
-alone, which happens only right after a reading that found them well.
+threads call `log_dirs`, `log`, `foreign`, `differing`; an effects thread calls `format`. What one thread leaves for
+another is one attribute that is replaced whole. The log dirs may be on sick disks, so the loop thread looks at them in
+`mark` alone, which happens only right after a reading that found them well.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bubuku.adapters.broker_files.rendering import write_if_changed
 from bubuku.adapters.broker_files.tail import LogTail
 from bubuku.core import properties
 from bubuku.core.actions import Outcome
-from bubuku.core.errors import UsageError
+from bubuku.core.errors import UnavailableError, UsageError
 from bubuku.core.model import ForeignProcess, LogDir, LogView, Mode, Role
 from bubuku.core.shared import ProcessId
 
@@ -74,6 +74,16 @@ class BrokerFiles:
     def render(self) -> bool:
         mode = dirs.permissions(self._settings.template)
         return write_if_changed(self._settings.server_properties, self._wanted(self._found_id), mode)
+
+    def differing(self) -> tuple[str, ...]:
+        path = self._settings.server_properties
+        try:
+            text = path.read_text(encoding=properties.ENCODING)
+        except OSError as error:
+            raise UnavailableError(f"{path}: {error.strerror}") from error
+        written, wanted = (properties.parse(each).as_dict() for each in (text, self._wanted(None)))
+        names = {*written, *wanted} - properties.ID_KEYS  # a generated id, once known, is no change
+        return tuple(sorted(name for name in names if written.get(name, "").strip() != wanted.get(name, "").strip()))
 
     def settings_digest(self) -> str:
         """Of the file without what meta.properties says, so that a generated id, once known, is no change."""

@@ -62,6 +62,7 @@ def parse_member(node_id: int, data: bytes) -> Member | None:
         disk_used_bytes=_optional_int(found, "disk_used_bytes"),
         disk_total_bytes=_optional_int(found, "disk_total_bytes"),
         restarts=_optional_int(found, "restarts") or 0,
+        pending=tuple(name for name in _list(found, "pending") if isinstance(name, str)),
         note=_optional_text(found, "note"),
         note_due_epoch=_number(found, "note_due_epoch") or None,
         kafka_server=_optional_text(found, "kafka_server"),

@@ -17,16 +17,18 @@ def foreign_root(world: World) -> None:
     strange_since: dict[Host, float] = {}
 
     def look() -> None:
-        marker, now = world.zookeeper.root.marker, world.engine.now()
         for host in world.hosts:
-            daemon = world.daemons[host]
-            joined = host.record.marker if host.record is not None else None
-            sees = daemon is not None and not daemon.frozen and not host.slow and not host.cut and world.zookeeper.up
-            if not sees or joined is None or (marker is not None and marker[0] == joined):
-                strange_since.pop(host, None)
-            else:
-                strange_since.setdefault(host, now)
+            look_at(host)
         world.engine.after(1.0, look)
+
+    def look_at(host: Host) -> None:
+        marker, daemon = world.zookeeper.root.marker, world.daemons[host]
+        joined = host.record.marker if host.record is not None else None
+        sees = daemon is not None and not daemon.frozen and not host.slow and not host.cut and world.zookeeper.up
+        if not sees or joined is None or (marker is not None and marker[0] == joined):
+            strange_since.pop(host, None)
+        else:
+            strange_since.setdefault(host, world.engine.now())
 
     def check(event: Event) -> None:
         if isinstance(event, Started):
@@ -35,6 +37,7 @@ def foreign_root(world: World) -> None:
             what = "stopped" if isinstance(event, Signalled) and event.permitted else None
         if what is None or not isinstance(event, Started | Signalled):
             return
+        look_at(event.host)
         since = strange_since.get(event.host)
         if since is not None and world.engine.now() - since > LOOK_SECONDS and world.zookeeper.up:
             raise RuleBrokenError(f"{event.host.name}: Kafka was {what} over a root that this host never joined")

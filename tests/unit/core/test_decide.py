@@ -11,6 +11,7 @@ from bubuku.core.actions import (
     Action,
     EndStalled,
     Fence,
+    JoinMarker,
     Remember,
     StartBroker,
 )
@@ -24,6 +25,7 @@ from bubuku.core.observation import Decision, Observation
 from bubuku.core.reasons import Reason
 from tests.support.observations import (
     ENDED,
+    INSTANCE,
     NOW,
     OTHER,
     POLICY,
@@ -279,6 +281,21 @@ def test_a_start_without_progress_is_ended() -> None:
     assert [a.force for a in acts(decision, EndStalled)] == [False]
     assert "no progress for 300 s" in decision.sentence
     assert (memory.stalled, memory.startup_timeout) == (PROCESS, 360.0)
+
+
+def test_a_wrong_configuration_is_not_noted_beside_a_running_broker() -> None:
+    """Its daemon is new and has not read the dirs yet: noted, the mistake would outlast its correction."""
+    wrong = replace(POLICY, node_id=7, cluster_id="cluster-x")
+    early = running(record=Record(INSTANCE), log_dirs=unread())
+    _, decision = decide(wrong, Memory(), early)
+    kept = saved(decision)
+    assert kept is None or (kept.node_id, kept.cluster_id) == (None, None)
+    assert not acts(decision, JoinMarker)
+    _, decision = decide(wrong, Memory(), replace(early, log_dirs=read((log_dir(),))))
+    kept = saved(decision)
+    assert kept is not None
+    assert (kept.node_id, kept.cluster_id) == (1, "cluster-a")
+    assert not acts(decision, JoinMarker)
 
 
 def test_a_start_that_hangs_is_ended_though_our_predecessor_told_it_to_stop() -> None:
