@@ -105,15 +105,13 @@ def _leave_token(record: Record, process: ProcessId) -> str:
 
 
 def forced_record(record: Record, process: ProcessId) -> Record:
-    """The state file of a broker that ends whatever the guard says: a stop that its successor finishes."""
+    """The state file of a broker that ends whatever the guard says: a stop that its successor finishes, and enters into
+    the permit before, where that could not be told of it."""
     stop = record.stop
     if stop is None or not stop.intended or stop.process != process:
-        stop = (
-            stop
-            if stop is not None
-            else Stop(_leave_token(record, process), None, Reason.TERMINATING.value, process, marker=record.marker)
-        )
-        stop = replace(stop, intended=True, process=process)
+        if stop is None:
+            stop = Stop(_leave_token(record, process), None, Reason.TERMINATING.value, process)
+        stop = replace(stop, intended=True, process=process, marker=None)
     return replace(record, stop=stop, stop_intent=True)
 
 

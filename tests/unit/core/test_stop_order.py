@@ -31,6 +31,7 @@ from bubuku.core.observation import Decision, Observation
 from bubuku.core.reasons import Reason
 from bubuku.core.shared import Change, ChangeState, Entry, Finished, Stop
 from bubuku.core.stop_facts import acknowledged
+from bubuku.core.stopping import forced_record
 from tests.support import published as make
 from tests.support.observations import (
     ENDED,
@@ -329,6 +330,21 @@ def test_it_is_entered_again_in_maintenance_too_and_beside_others(others: dict[i
     obs = serving(agreed(others=others, maintenance=ON, changes=()), noted(intended(marker="wiped"), stop_intent=True))
     (take,) = acts(decided(obs), *WRITES)
     assert isinstance(take, TakePermit)
+
+
+def test_a_forced_stop_that_could_not_be_told_is_entered_by_the_next_daemon_and_not_forgotten() -> None:
+    record = forced_record(ran(), PROCESS)
+    assert acknowledged(record) is None, "the others wait: it may go down, and the permit does not say so yet"
+    settled = {SettlePermit: done(version=VERSION)}
+    obs = serving(agreed(changes=()), record, outcomes=settled)
+    decision = decided(obs)
+    assert saved(decision) is None
+    (take,) = acts(decision, *WRITES)
+    assert isinstance(take, TakePermit)
+    there = agreed(changes=(), ours=take.entry, version=VERSION + 1)
+    known = saved(decided(serving(there, record, outcomes={**settled, **taken()})))
+    assert known is not None
+    assert acknowledged(known) == MARKER
 
 
 def test_who_has_joined_is_told_to_the_guard() -> None:
