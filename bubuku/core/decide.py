@@ -144,9 +144,9 @@ def _running_record(policy: Policy, memory: Memory, obs: Observation, facts: lif
 
 
 def _stop_lapsed(policy: Policy, memory: Memory, obs: Observation, facts: lifecycle.Facts) -> bool:
-    """Our predecessor meant to stop it, and it still serves after all the time that a stop takes: it was never told."""
+    """Our predecessor meant to stop it, and it answers after all the time that a stop takes: it was never told."""
     since = memory.watched_since
-    return since is not None and facts.answers and facts.registered and obs.now - since >= policy.stop_deadline
+    return since is not None and facts.answers and obs.now - since >= policy.stop_deadline
 
 
 def _startup_timeout(policy: Policy, memory: Memory) -> float:
