@@ -384,6 +384,20 @@ def test_the_record_is_saved_before_a_start_of_the_same_cycle() -> None:
     assert kinds.count(Remember) == 1
 
 
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("restarted", "stopped for a restart that was asked for: starting Kafka again"),
+        ("not_registered", "stopped because the cluster did not list it: starting Kafka again"),
+        ("terminating", "stopped with its daemon: starting Kafka again"),
+    ],
+)
+def test_a_start_after_a_stop_says_whose_wish_it_was(why: str, said: str) -> None:
+    obs = after_end(ended(code=143), record=noted(intended(why=why), stop_intent=True), outcomes=raised())
+    (start,) = acts(decided(obs, counted(obs, raise_sent_at=NOW - 0.5, election_since=NOW - 60)), StartBroker)
+    assert start.sentence == said
+
+
 def test_an_end_of_the_broker_that_came_back_is_told_as_such() -> None:
     """And not as the end that was asked for, which was that of the process before it."""
     record = noted(intended(process=OTHER), registration=None)
