@@ -34,6 +34,11 @@ LONGEST_BACK_OFF_SECONDS = 300.0
 STALL_GRACE_SECONDS = 30.0
 RETRY_SECONDS = 10.0
 OUR_OWN = (Reason.NOT_REGISTERED, Reason.ADDRESSES_CHANGED)  # restarts that the daemon itself wants
+STOPPED_FOR: dict[str, str] = {  # what nobody asked for
+    Reason.ADDRESSES_CHANGED: "stopped for ZooKeeper's new addresses: starting Kafka with them",
+    Reason.NOT_REGISTERED: "stopped because the cluster did not list it: starting Kafka again",
+    Reason.TERMINATING: "stopped with its daemon: starting Kafka again",
+}
 
 
 def decide(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, Decision]:
@@ -144,9 +149,9 @@ def _running_record(policy: Policy, memory: Memory, obs: Observation, facts: lif
 
 
 def _stop_lapsed(policy: Policy, memory: Memory, obs: Observation, facts: lifecycle.Facts) -> bool:
-    """Our predecessor meant to stop it, and it still serves after all the time that a stop takes: it was never told."""
+    """Our predecessor meant to stop it, and it answers after all the time that a stop takes: it was never told."""
     since = memory.watched_since
-    return since is not None and facts.answers and facts.registered and obs.now - since >= policy.stop_deadline
+    return since is not None and facts.answers and obs.now - since >= policy.stop_deadline
 
 
 def _startup_timeout(policy: Policy, memory: Memory) -> float:
@@ -288,9 +293,8 @@ def _start_sentence(obs: Observation) -> str:
     if ended is None:
         return "nothing runs: starting Kafka"
     if _stopped_on_purpose(obs.record, ended):
-        if obs.record.stop is not None and obs.record.stop.why == Reason.ADDRESSES_CHANGED:
-            return "stopped for ZooKeeper's new addresses: starting Kafka with them"
-        return "stopped for a restart that was asked for: starting Kafka again"
+        why = "" if obs.record.stop is None else obs.record.stop.why
+        return STOPPED_FOR.get(why, "stopped for a restart that was asked for: starting Kafka again")
     if ended.signal is not None:
         how = f"was killed by signal {ended.signal}"
     elif ended.code is not None:

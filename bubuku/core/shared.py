@@ -115,7 +115,7 @@ class Stop:
     accept_unavailable: bool = False
     intended: bool = False  # SIGTERM may have been sent from now on
     in_sync: tuple[str, ...] | None = None  # "topic-partition" of its ISRs then; None: not known, all count
-    marker: str | None = None  # UUID of the root whose permit it was written into
+    marker: str | None = None  # UUID of the root whose permit it was written into; None: of none, as far as is known
 
 
 @dataclass(frozen=True, slots=True)

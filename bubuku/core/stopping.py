@@ -105,15 +105,13 @@ def _leave_token(record: Record, process: ProcessId) -> str:
 
 
 def forced_record(record: Record, process: ProcessId) -> Record:
-    """The state file of a broker that ends whatever the guard says: a stop that its successor finishes."""
+    """The state file of a broker that ends whatever the guard says: a stop that its successor finishes, and enters into
+    the permit before, where that could not be told of it."""
     stop = record.stop
     if stop is None or not stop.intended or stop.process != process:
-        stop = (
-            stop
-            if stop is not None
-            else Stop(_leave_token(record, process), None, Reason.TERMINATING.value, process, marker=record.marker)
-        )
-        stop = replace(stop, intended=True, process=process)
+        if stop is None:
+            stop = Stop(_leave_token(record, process), None, Reason.TERMINATING.value, process)
+        stop = replace(stop, intended=True, process=process, marker=None)
     return replace(record, stop=stop, stop_intent=True)
 
 
@@ -340,11 +338,10 @@ class Position:
             refused = None if self.facts.signalled or self.facts.signalling else self._refused(change)
             return refused or Progress("stopping", "Kafka is being stopped")
         if not self.facts.alive:
-            return (
-                Progress("stopped", "Kafka is down")
-                if stop.stay_down
-                else Progress("starting", "Kafka is being started")
-            )
+            if stop.stay_down:
+                return Progress("stopped", "Kafka is down")
+            stuck = self.state in (BrokerState.HELD, BrokerState.FAILED)
+            return Progress("starting", self.decided.sentence if stuck else "Kafka is being started")
         if self.state is not BrokerState.SERVING:
             return Progress("starting", f"Kafka is {self.state.value}")
         left = stop_facts.behind(self.memory, self.obs, stop, self.node_id)
@@ -395,6 +392,6 @@ def _next_document(obs: Observation, at: Position, change: Change, progress: Pro
         return changes.ended(change, ChangeState.FAILED, sentence, obs.wall)
     if not kind.stops and stop is None and at.state is BrokerState.SERVING:
         return changes.ended(change, ChangeState.DONE, f"broker {at.node_id} serves", obs.wall)
-    if progress is None:
-        return change
+    if progress is None:  # of a start: what stands between the broker and its service
+        return change if kind.stops else replace(change, phase="starting", sentence=at.decided.sentence)
     return replace(change, phase=progress.phase, sentence=progress.sentence)

@@ -148,6 +148,15 @@ def test_a_stop_that_was_intended_and_never_sent_lapses() -> None:
     assert decision.state is S.SERVING
 
 
+def test_it_lapses_for_a_broker_that_is_not_listed_too_which_is_mended_then() -> None:
+    unlisted = read(RegistrationView(None, 2, asked_for=1))
+    obs = running(record=ran(stop_intent=True), registration=unlisted)
+    memory, decision = decide(POLICY, watching(state=S.STOPPING, watched_since=NOW - 330), obs)
+    assert saved(decision) == ran()
+    _, decision = decide(POLICY, memory, replace(obs, record=ran()))
+    assert decision.state is S.UNREGISTERED
+
+
 def test_nobody_is_stopped_without_being_told_to() -> None:
     for obs in (running(), running(answers=unread()), running(registration=read(RegistrationView(None, 0)))):
         _, decision = decide(POLICY, watching(), obs)

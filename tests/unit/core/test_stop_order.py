@@ -31,6 +31,7 @@ from bubuku.core.observation import Decision, Observation
 from bubuku.core.reasons import Reason
 from bubuku.core.shared import Change, ChangeState, Entry, Finished, Stop
 from bubuku.core.stop_facts import acknowledged
+from bubuku.core.stopping import forced_record
 from tests.support import published as make
 from tests.support.observations import (
     ENDED,
@@ -331,6 +332,21 @@ def test_it_is_entered_again_in_maintenance_too_and_beside_others(others: dict[i
     assert isinstance(take, TakePermit)
 
 
+def test_a_forced_stop_that_could_not_be_told_is_entered_by_the_next_daemon_and_not_forgotten() -> None:
+    record = forced_record(ran(), PROCESS)
+    assert acknowledged(record) is None, "the others wait: it may go down, and the permit does not say so yet"
+    settled = {SettlePermit: done(version=VERSION)}
+    obs = serving(agreed(changes=()), record, outcomes=settled)
+    decision = decided(obs)
+    assert saved(decision) is None
+    (take,) = acts(decision, *WRITES)
+    assert isinstance(take, TakePermit)
+    there = agreed(changes=(), ours=take.entry, version=VERSION + 1)
+    known = saved(decided(serving(there, record, outcomes={**settled, **taken()})))
+    assert known is not None
+    assert acknowledged(known) == MARKER
+
+
 def test_who_has_joined_is_told_to_the_guard() -> None:
     here, elsewhere, nowhere = (make.member(n, marker=m) for n, m in ((2, MARKER), (3, "another"), (4, None)))
     (judge,) = acts(decided(serving(agreed(members=(here, elsewhere, nowhere)))), Judge)
@@ -366,6 +382,20 @@ def test_the_record_is_saved_before_a_start_of_the_same_cycle() -> None:
     assert StartBroker in kinds
     assert kinds[0] is Remember
     assert kinds.count(Remember) == 1
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("restarted", "stopped for a restart that was asked for: starting Kafka again"),
+        ("not_registered", "stopped because the cluster did not list it: starting Kafka again"),
+        ("terminating", "stopped with its daemon: starting Kafka again"),
+    ],
+)
+def test_a_start_after_a_stop_says_whose_wish_it_was(why: str, said: str) -> None:
+    obs = after_end(ended(code=143), record=noted(intended(why=why), stop_intent=True), outcomes=raised())
+    (start,) = acts(decided(obs, counted(obs, raise_sent_at=NOW - 0.5, election_since=NOW - 60)), StartBroker)
+    assert start.sentence == said
 
 
 def test_an_end_of_the_broker_that_came_back_is_told_as_such() -> None:
@@ -594,6 +624,16 @@ def test_a_start_of_a_broker_that_serves_is_done_at_once() -> None:
     started = written(change(kind="start"))
     assert started is not None
     assert (started.state, started.sentence) == (C.DONE, "broker 1 serves")
+
+
+def test_a_start_says_what_stands_in_its_way() -> None:
+    asked = change(kind="start")
+    obs = lying(ran(), agreed(asked))
+    (write,) = acts(decided(obs, counted(obs)), WriteChange)
+    assert (write.change.phase, write.change.sentence) == ("starting", "no template")
+    obs, memory = gone_wrong(entry(), for_seconds=10)
+    (write,) = acts(decided(obs, memory), WriteChange)
+    assert (write.change.phase, write.change.sentence) == ("starting", "line 3: no '='")
 
 
 def test_the_times_and_names_of_this_file_agree() -> None:
