@@ -2,21 +2,28 @@
 
 In maintenance no entry is taken, and none is used that was taken after maintenance was on; but for a daemon that ends
 and takes Kafka with it, whose patience is over: its entry warns the others, and asks nobody. That may be the entry of a
-stop that was asked for before, and the daemon's successor finishes it.
+stop that was asked for before, and the daemon's successor finishes it. So does one that is entered when it was begun
+already, where ZooKeeper did not answer, or under another one: it says no more than what may happen anyway.
 """
 
 from __future__ import annotations
 
 from bubuku.core.shared import Entry
 from tests.sim.events import Event, Forced, RuleBrokenError, Signalled
+from tests.sim.host import Host
 from tests.sim.kafka_process import KafkaProcess
 from tests.sim.world import World
+
+
+def _has_begun(host: Host, entry: Entry) -> bool:
+    stop = host.record.stop if host.record is not None else None
+    return stop is not None and stop.intended and stop.token == entry.token
 
 
 def permitted(world: World) -> None:
     told: dict[int, KafkaProcess] = {}
     taken: dict[str, float] = {}  # token → when, by the wall clock
-    forced: set[str] = set()  # tokens of those whose patience was over
+    forced: set[str] = set()  # tokens of those whose patience was over, or who had begun
 
     def hands_off(at: float) -> bool:
         found = world.zookeeper.root.maintenance
@@ -26,6 +33,8 @@ def permitted(world: World) -> None:
         wall = world.engine.wall()
         if now is not None and (before is None or before.token != now.token):
             taken[now.token] = wall
+            if any(_has_begun(host, now) for host in world.hosts):
+                forced.add(now.token)
             if hands_off(wall) and now.token not in forced:
                 raise RuleBrokenError(f"broker {node_id} was entered into the permit in maintenance")
             if before is not None:
