@@ -33,8 +33,9 @@ FOLLOWS: dict[BrokerState, frozenset[BrokerState]] = {
     S.FROZEN: frozenset(
         {S.SERVING, S.UNREGISTERED, S.STARTING, S.RECOVERING, S.STOPPING, S.NOT_RUNNING, S.FAILED, S.HELD}
     ),
-    S.FAILED: frozenset({S.STARTING, S.RECOVERING, S.SERVING, S.NOT_RUNNING, S.HELD, S.STOPPING}),
-    S.HELD: frozenset({S.STARTING, S.RECOVERING, S.SERVING, S.NOT_RUNNING, S.FAILED, S.STOPPING, S.UNREGISTERED}),
+    # a process is there only after a start, which is starting, or after it was taken over, which is not running
+    S.FAILED: frozenset({S.STARTING, S.NOT_RUNNING, S.HELD}),
+    S.HELD: frozenset({S.STARTING, S.NOT_RUNNING, S.FAILED}),
 }
 
 
@@ -202,6 +203,8 @@ def remember(policy: Policy, memory: Memory, obs: Observation, f: Facts, state: 
         )
     log = obs.log.value
     progress = (log.lines_seen if log is not None else 0, obs.process.activity >> 20)
+    # while nobody can say whether it is registered, it may wait for whom we wait for
+    waits = f.suspended or (state is S.STARTING and not f.registration_known)
     serving = state is S.SERVING
     # KRaft may list the predecessor for a while: a start that hangs meanwhile has registered nothing
     known_as_own = f.answers or policy.mode is Mode.ZOOKEEPER
@@ -211,7 +214,7 @@ def remember(policy: Policy, memory: Memory, obs: Observation, f: Facts, state: 
         registered_once=memory.registered_once or (f.registered and known_as_own),
         answered_at=obs.now if f.answers else memory.answered_at,
         progress=progress,
-        progress_at=obs.now if progress != memory.progress or f.suspended else memory.progress_at,
+        progress_at=obs.now if progress != memory.progress or waits else memory.progress_at,
         recovery_began=memory.recovery_began
         if memory.recovery_began is not None or f.recovering is None
         else (obs.now, f.recovering[0]),

@@ -32,6 +32,14 @@ NO_LASTS_SECONDS = 5.0  # so often the guard is asked again by a stop that it re
 UNLISTED_SESSIONS = 2.0  # unlisted for longer than so many session time-outs is not a moment's absence
 LAG_SECONDS = 60.0  # a server of ZooKeeper that lags for longer than syncLimit is none any more; that is 10 to 20 s
 WRITES: tuple[type, ...] = (TakePermit, DropPermit, RestPermit)
+# so long after its stop the others do not wait any more for a broker that does not come back
+GIVEN_UP_SECONDS = {
+    BrokerState.HELD: 60.0,
+    BrokerState.FAILED: 300.0,
+    BrokerState.STARTING: 300.0,  # without any progress
+    BrokerState.UNREGISTERED: 120.0,
+    BrokerState.FROZEN: 300.0,
+}
 _NEVER = float("-inf")
 
 
@@ -78,7 +86,8 @@ def behind(memory: Memory, obs: Observation, stop: Stop, node_id: int) -> tuple[
     """The partitions in whose ISR it was and is not again; None: that is not known yet.
 
     Only metadata begun after the new process served counts. A partition that is gone, or moved away, or whose replica
-    here is offline, is not waited for.
+    here is offline, is not waited for; nor is one without a leader, for nobody comes into its ISR, and who could lead
+    it may wait for our entry to go.
     """
     view = obs.cluster.value
     if view is None or memory.served_since is None or obs.cluster.begun < memory.served_since:
@@ -89,7 +98,24 @@ def behind(memory: Memory, obs: Observation, stop: Stop, node_id: int) -> tuple[
 
 
 def _waited_for(p: Partition | None, node_id: int) -> bool:
-    return p is not None and node_id in p.replicas and node_id not in p.isr and node_id not in p.offline
+    if p is None or p.leader < 0:
+        return False
+    return node_id in p.replicas and node_id not in p.isr and node_id not in p.offline
+
+
+def given_up(memory: Memory, obs: Observation, state: BrokerState) -> bool:
+    """It was stopped, and does not come back, for long: its entry stays, for the guard, and the slot is free."""
+    stop, patience = obs.record.stop, GIVEN_UP_SECONDS.get(state)
+    if stop is None or not stop.intended or stop.stay_down or patience is None:
+        return False
+    if stop.process is not None and stop.process == obs.process.identity:
+        return False
+    if state in (BrokerState.HELD, BrokerState.FAILED):
+        return memory.failing_since is not None and obs.now - memory.failing_since >= patience
+    if memory.state is not state:
+        return False
+    moved = memory.progress_at if state is BrokerState.STARTING and memory.progress_at is not None else memory.since
+    return obs.now - max(moved, memory.since) >= patience
 
 
 def _is_new(obs: Observation, stop: Stop) -> bool:

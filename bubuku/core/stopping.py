@@ -36,8 +36,6 @@ from bubuku.core.shared import Change, ChangeState, Entry, Finished, ProcessId, 
 from bubuku.core.stop_facts import Want
 
 FORCED_ENTRY_SECONDS = 3.0  # a stop that cannot wait any more waits so long for its entry in the permit
-# so long after its stop the others do not wait any more for a broker that is held, or whose starts fail
-GIVEN_UP_SECONDS = {BrokerState.HELD: 60.0, BrokerState.FAILED: 300.0}
 LOG_LINES = 3  # so many of Kafka's last lines are told by a change that has failed
 SENTENCE_SECONDS = 1.0  # so often, at most, a document is written because of its sentence alone
 
@@ -167,12 +165,7 @@ class Position:
 
     @property
     def given_up(self) -> bool:
-        """It was stopped, and cannot be started, for long: its entry stays, for the guard, and the slot is free."""
-        stop, since = self.obs.record.stop, self.memory.failing_since
-        if stop is None or not stop.intended or stop.stay_down or self.facts.same_process:
-            return False
-        patience = GIVEN_UP_SECONDS.get(self.state)
-        return patience is not None and since is not None and self.obs.now - since >= patience
+        return stop_facts.given_up(self.memory, self.obs, self.state)
 
     def lost(self) -> str:
         """Why it does not come back, with the end of Kafka's log."""
@@ -186,8 +179,12 @@ class Position:
         stop, found = record.stop, self.meeting.permit
         if not self.facts.permit_known and stop_facts.needs_settling(memory, obs) and self._may_write():
             return memory, (SettlePermit(),)
-        if self.given_up and self._unrested() and stop is not None and self._may_write():
-            return memory, (RestPermit(self.node_id, stop.token),)
+        if self.given_up and stop is not None and self._may_write():
+            if self._unrested():
+                return memory, (RestPermit(self.node_id, stop.token),)
+            if self._may_be_repaired(stop):
+                # nothing was sent to the process that runs now: the entry is withdrawn, and another stop may begin
+                return memory, (Remember(replace(record, stop=replace(stop, intended=False))),)
         match move:
             case Move.NOTE if self.want is not None:
                 want = self.want
@@ -252,6 +249,11 @@ class Position:
 
     def _may_write(self) -> bool:
         return stop_facts.is_ours(self.obs, self.meeting) and not self.facts.taking
+
+    def _may_be_repaired(self, stop: Stop) -> bool:
+        """It lives unlisted, nobody waits for this stop's change any more, and self-repair may restart it."""
+        reported = all(each.uuid != stop.change or not each.state.is_open for each in self.meeting.changes)
+        return self.facts.permit_known and reported and self_repair.want(self.policy, self.memory, self.obs) is not None
 
     def _unrested(self) -> bool:
         found = self.meeting.permit

@@ -38,6 +38,7 @@ def main() -> int:
             taken.update(done.covered)
             if done.broken is not None:
                 broken.append(done)
+                print(f"seed {done.seed}: {done.broken}", file=sys.stderr, flush=True)
     took = time.monotonic() - began
     table, complete = report(taken, chosen.seeds)
     print(table)

@@ -106,6 +106,7 @@ class SimDaemon:
             stop_deadline=STOP_DEADLINE,
             stop_silence=STOP_SILENCE,
             stability=STABILITY,
+            addresses_settle=self.world.addresses_settle,
         )
 
     @cached_property

@@ -61,7 +61,8 @@ class Settings:
     revision: int = 1
     template_broken: bool = False  # server.properties cannot be made of it
     refused_by_kafka: bool = False  # Kafka exits on it
-    addresses: tuple[str, ...] | None = None  # of ZooKeeper, as they can be read; None: they cannot
+    addresses: tuple[str, ...] | None = None  # of ZooKeeper, as its list can be read; None: there is none to follow
+    addresses_error: str | None = None  # why it cannot be read now
 
 
 @dataclass(eq=False)

@@ -1,4 +1,4 @@
-"""Random operators: they ask for restarts, stops and starts, cancel them, and switch maintenance on and off.
+"""Random operators: they ask for restarts, stops and starts, cancel them, switch maintenance, and move ZooKeeper.
 
 They ask a daemon, as its HTTP server would. What they ask for is drawn from the seed, apart from the faults.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from bubuku.core.errors import BubukuError
@@ -40,6 +41,9 @@ class Operators:
         self._mending = False
         self._hands_off_until = 0.0
         self._refused_since: dict[str, float] = {}
+        if "new_addresses" in self._names:
+            for host in world.hosts:
+                host.settings = replace(host.settings, addresses=("zk-0:2181",))
         if self._names and rng.random() < 0.75:
             world.engine.after(rng.uniform(10.0, 30.0), self._next)
 
@@ -188,7 +192,24 @@ def release(world: World, rng: random.Random) -> None:
         _ask(world, rng, f"releases {node} from the permit", lambda o: o.release(node))
 
 
+def new_addresses(world: World, rng: random.Random) -> None:
+    """ZooKeeper's list changes: each host reads it at another time, and some cannot for a while."""
+    listed = tuple(f"zk-{number}:2181" for number in rng.sample(range(4), 2))
+    world.engine.say("operator", f"ZooKeeper's addresses are {', '.join(listed)}")
+
+    def write(host: Host, error: str | None) -> None:
+        host.settings = replace(host.settings, addresses=listed, addresses_error=error)
+
+    for host in world.hosts:
+        delay = rng.uniform(0.0, 3.0)
+        if rng.random() < 0.1:
+            world.engine.after(delay, partial(write, host, "addresses: No such file or directory"))
+            delay += rng.uniform(1.0, 15.0)
+        world.engine.after(delay, partial(write, host, None))
+
+
 # a further kind of request: a function as those above, and its name here
 REQUESTS: dict[str, Callable[[World, random.Random], None]] = {
-    ask.__name__: ask for ask in (restart, restart_several, roll, stop, start, cancel, pause, maintenance, release)
+    ask.__name__: ask
+    for ask in (restart, restart_several, roll, stop, start, cancel, pause, maintenance, release, new_addresses)
 }

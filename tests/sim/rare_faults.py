@@ -61,8 +61,8 @@ def forgotten(world: World, rng: random.Random, host: Host) -> None:
     deaf = any(each.deaf for other in world.hosts for each in other.processes)
     if world.cluster.controller == process.node_id or deaf or len(world.hosts) < 2:
         return  # nobody could be asked any more, and unknown means no: that takes people
-    if host.record is None or host.record.stop is not None:
-        return  # on its way back from a stop: it is waited for, and not stopped again, without people
+    if host.record is None:
+        return
     world.engine.say(host.name, f"the registration of Kafka {process.identity.pid} is removed")
     process.deaf = True
     world.cluster.remove(world.cluster.entries[process.node_id])
@@ -134,7 +134,7 @@ def _end_it(world: World, rng: random.Random, host: Host) -> None:
     """What is wrong shows at the next start, which comes soon at times."""
     process = world.kafka(host)
     if process is not None and rng.random() < 0.5:
-        _later(world, rng, 0.0, 3.0, process.kill)
+        _later(world, rng, 0.0, 3.0, lambda: None if world.mended else process.kill())
 
 
 RARE: dict[str, Callable[[World, random.Random, Host], None]] = {

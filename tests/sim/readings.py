@@ -55,6 +55,9 @@ class Source:
             reading: Dated[Any] = Dated(now, self.read())
         except BubukuError as error:
             reading = Dated(now, None, str(error))
+        if not latency:
+            self.latest = reading
+            return None
         self.pending = (now + latency, reading)
         changed = reading.value != self.latest.value or reading.error != self.latest.error
         self.awaited = woken or changed
@@ -81,13 +84,16 @@ class MemoryReadings:
     def snapshots(self) -> Snapshots:
         now = self._daemon.engine.now()
         slow = self._daemon.host.slow
+        usual = 0.0 if self._daemon.world.readers_first else LATENCY
         for name, source in self._sources.items():
-            latency = slow.get(name, LATENCY) if slow else LATENCY
+            latency = slow.get(name, usual) if slow else usual
             due = source.advance(now, PACES[name][1 if self._busy else 0], latency)
             if due is not None:
                 self._daemon.wake_at(due)
         latest = {name: source.latest for name, source in self._sources.items()}
-        listed: Dated[tuple[str, ...]] = Dated(now, self._daemon.host.settings.addresses)
+        settings = self._daemon.host.settings
+        value = settings.addresses if settings.addresses_error is None else None
+        listed: Dated[tuple[str, ...]] = Dated(now, value, settings.addresses_error)
         return Snapshots(jmx=NO_JMX, addresses=listed, **latest)
 
     def broker_changed(self) -> None:

@@ -16,7 +16,7 @@ from tests.sim.host import Host
 from tests.sim.operators import Operators
 from tests.sim.world import Shape, World
 
-END_SECONDS = 500.0  # the longest back-off, two sessions, a slow recovery
+END_SECONDS = 900.0  # the longest back-off, who is given up, two sessions, a slow recovery, a restart of each broker
 ON_RECORD_SECONDS = 120.0
 ASKED_SECONDS = 0.5  # so often it is asked whether all is well
 SIZES = (1, 2, 3, 3, 4, 5, 5, 6, 7, 8, 9)  # clusters are drawn from
@@ -43,6 +43,7 @@ def draw_shape(rng: random.Random) -> Shape:
         ids_configured=rng.random() < 0.8,
         instant_failover=rng.random() < 0.85,
         readers_first=rng.random() < 0.3,
+        addresses_settle=6.0,
     )
 
 
@@ -105,8 +106,21 @@ def _owed(world: World) -> str:
         return f"the permit has entries of {', '.join(map(str, sorted(root.permit.entries)))}"
     for change in root.changes.values():
         return f"change {change.sequence}, a {change.kind} of {change.node_id}, is {change.phase}: {change.sentence}"
+    outdated = [host.name for host in world.hosts if _is_outdated(world, host)]
+    if outdated:
+        return f"{', '.join(outdated)} would be restarted for ZooKeeper's new addresses"
     stops = [host.name for host in world.hosts if host.record is not None and host.record.stop is not None]
     return f"a stop is on record on {', '.join(stops)}" if stops else ""
+
+
+def _is_outdated(world: World, host: Host) -> bool:
+    """Its daemon has ZooKeeper's new addresses to follow, and, where it may ever stop it, its Kafka to restart."""
+    wanted, record = host.settings.addresses, host.record
+    if record is None or wanted is None or record.addresses is None:
+        return wanted is not None
+    behind = world.mode is Mode.ZOOKEEPER and len(world.hosts) > 1
+    used = (record.addresses, record.started_with) if behind else (record.addresses,)
+    return any(each is not None and set(each) != set(wanted) for each in used)
 
 
 def _is_on_record(world: World, host: Host) -> bool:

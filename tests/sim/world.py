@@ -29,7 +29,8 @@ class Shape:
     fresh: bool = False  # no broker ever ran
     ids_configured: bool = True
     instant_failover: bool = True
-    readers_first: bool = False  # a daemon's readers have read before its first cycle
+    readers_first: bool = False  # a daemon's readers have read before its first cycle, and take no time
+    addresses_settle: float = 180.0
 
 
 def usual_fates(rng: random.Random) -> str:
@@ -48,6 +49,7 @@ class World:
         self.covered.listen(self)
         self.markers = 0
         self.readers_first = shape.readers_first
+        self.addresses_settle = shape.addresses_settle
         self.mended = False  # nothing goes wrong any more
         self.hosts: list[Host] = []
         self.daemons: dict[Host, SimDaemon | None] = {}

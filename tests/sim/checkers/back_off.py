@@ -17,7 +17,10 @@ def back_off(world: World) -> None:
             count, _, seen_by = failed.get(event.host, (0, 0.0, daemon))
             record = event.host.record
             known = record is not None and record.process == event.process.identity
-            same = known and daemon is not None and daemon is seen_by and event.process.instance is not None
+            told = record is not None and record.stop_intent  # by its daemon, or by that one's predecessor: no failure
+            same = (
+                known and not told and daemon is not None and daemon is seen_by and event.process.instance is not None
+            )
             if same and daemon is not None and not event.process.served_once and not daemon.terminating:
                 failed[event.host] = (count + 1, world.engine.now(), daemon)
             else:

@@ -148,6 +148,8 @@ def test_any_process_may_end_and_any_end_be_held(state: BrokerState) -> None:
         (S.STOPPING, S.SERVING, True),  # the stop of a daemon that died lapsed
         (S.SERVING, S.RECOVERING, False),
         (S.FAILED, S.UNREGISTERED, False),
+        (S.HELD, S.SERVING, False),  # who is taken over is not running in between
+        (S.HELD, S.STARTING, True),
     ],
 )
 def test_follows(before: BrokerState, after: BrokerState, allowed: bool) -> None:
@@ -255,6 +257,15 @@ def test_progress_is_a_log_line_or_a_megabyte_moved_and_none_is_expected_of_a_su
     )
     suspended = ProcessView(PROCESS, STARTED, activity=5 << 20, suspended=True)
     assert remembered(still, running(log=lines, process=suspended)).progress_at == NOW
+
+
+def test_no_progress_is_expected_of_a_start_while_nobody_says_who_is_registered() -> None:
+    """It may wait for the same ZooKeeper as we; when that is back, it has all its time to register."""
+    still = watching(progress=(7, 5), progress_at=STARTED, served_since=None)
+    silent = running(log=read(LogView(lines_seen=7)), answers=read(False), registration=unread())
+    assert remembered(still, silent).progress_at == NOW
+    assert remembered(still, replace(silent, registration=read(RegistrationView(None, 1)))).progress_at == STARTED
+    assert remembered(still, silent, S.STOPPING).progress_at == STARTED, "a stop that hangs then is ended"
 
 
 @pytest.mark.parametrize(

@@ -337,6 +337,7 @@ def back_since(obs: Observation, state: BrokerState = S.SERVING, **changes: Any)
         ([], True),  # the partition is gone
         ([partition(2, (2, 3), replicas=(2, 3, 4))], True),  # it was moved away
         ([replace(partition(2, (2, 3)), offline=(1,))], True),  # its disk is broken
+        ([partition(-1, (2,))], True),  # nobody leads it, so that nobody comes into its ISR
         ([replace(partition(2, (2, 3)), offline=(3,))], False),  # another one's is
         ([partition(2, (1, 2, 3)), replace(partition(2, (2, 3)), topic="u")], True),  # where it was behind already
     ],
@@ -350,6 +351,29 @@ def test_where_its_isrs_are_not_known_it_is_back_in_all_that_it_has_replicas_of(
     behind, elsewhere = partition(2, (2, 3)), replace(partition(2, (2, 3), replicas=(2, 3)), topic="u")
     assert back_since(replace(again(behind, elsewhere), record=lost)) is None
     assert back_since(replace(again(partition(2, (1, 2, 3)), elsewhere), record=lost)) == NOW
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds"), [(S.HELD, 60), (S.FAILED, 300), (S.UNREGISTERED, 120), (S.FROZEN, 300), (S.STARTING, 300)]
+)
+def test_who_was_stopped_and_does_not_come_back_is_given_up(state: BrokerState, seconds: float) -> None:
+    def given_up(obs: Observation, for_seconds: float, **changes: Any) -> bool:
+        fails = {"failing_since": NOW - for_seconds if state in (S.HELD, S.FAILED) else None}
+        memory = watching(**{"state": state, "since": NOW - for_seconds, "progress_at": None} | fails | changes)
+        return stop_facts.given_up(memory, obs, state)
+
+    assert given_up(again(), seconds)
+    assert not given_up(again(), seconds - 1)
+    assert not given_up(again(), seconds, state=S.SERVING, failing_since=None), "it is so only since now"
+    assert not given_up(replace(again(), record=noted(intended(process=PROCESS))), seconds), "it still stops"
+    assert not given_up(replace(again(), record=noted(intended(process=OTHER, stay_down=True))), seconds)
+    assert not given_up(replace(again(), record=noted(stop())), seconds), "nothing was sent"
+    assert given_up(again(), seconds, progress_at=NOW - 1) is (state is not S.STARTING), "a start takes its time"
+
+
+def test_who_recovers_or_serves_is_never_given_up() -> None:
+    for state in (S.RECOVERING, S.SERVING, S.NOT_RUNNING, S.STOPPING):
+        assert not stop_facts.given_up(watching(state=state, since=NOW - 9999), again(), state)
 
 
 def test_metadata_of_before_it_served_tells_nothing() -> None:

@@ -462,6 +462,26 @@ def test_one_that_crashes_again_and_again_does_not_come_back_either(failures: in
     assert acts(decision, *WRITES) == ([RestPermit(1, TOKEN)] if given_up else [])
 
 
+def test_who_came_back_unlisted_is_restarted_once_its_change_has_failed() -> None:
+    """By a stop of its own: the entry of the first is withdrawn, for nothing was sent to the process that runs now."""
+    nobody = read(RegistrationView(None, 2, None, 1))
+    record, failed = noted(intended(process=OTHER)), change(state=C.FAILED)
+
+    def came_back(ours: Entry, shown: Change) -> Decision:
+        obs = serving(agreed(shown, ours=ours), record, registration=nobody, outcomes={SettlePermit: done(NOW - 99)})
+        since = NOW - 130
+        return decided(obs, watching(noted=TOKEN, state=S.UNREGISTERED, since=since, unlisted_since=since))
+
+    assert acts(came_back(entry(), change()), RestPermit) == [RestPermit(1, TOKEN)]
+    told = came_back(entry(working=False), change())
+    assert acts(told, WriteChange)[0].change.state is C.FAILED
+    assert not acts(told, Remember, DropPermit)
+    (written,) = acts(came_back(entry(working=False), failed), Remember)
+    assert written.record.stop == replace(record.stop, intended=False)
+    record = written.record
+    assert acts(came_back(entry(working=False), failed), DropPermit) == [DropPermit(1, TOKEN)]
+
+
 # stopped on purpose
 
 
