@@ -43,7 +43,7 @@ def step(memory: Memory, obs: Observation) -> tuple[Memory, Action | None]:
             return changes.sent(memory, wanted, obs.now)
         if wanted is not None:
             return memory, wanted
-    return memory, at.left_behind()
+    return memory, _left_behind(memory, obs, meeting)
 
 
 def _timed(memory: Memory, obs: Observation, meeting: CoordinationView) -> Memory:
@@ -78,6 +78,16 @@ def _is_away(change: Change, meeting: CoordinationView) -> bool:
     return change.owner is not None and all(member.instance != change.owner for member in meeting.members)
 
 
+def _left_behind(memory: Memory, obs: Observation, meeting: CoordinationView) -> RestPermit | None:
+    """An entry of a broker whose daemon is gone for long, whatever it was for: it stays, but is not waited for."""
+    permit, rested = meeting.permit, obs.outcomes.get(RestPermit)
+    if permit is None or (rested is not None and rested.result is Result.RUNNING):
+        return None
+    waited_for = ((node, entry.token) for node, entry in permit.entries.items() if entry.working)
+    gone = (each for each in waited_for if obs.now - memory.away.get(each[1], obs.now) >= GONE_SECONDS)
+    return next((RestPermit(node, token) for node, token in gone), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
     """This member, and what it sees of all changes."""
@@ -99,16 +109,6 @@ class Worker:
     def _gone_for(self, what: str) -> float:
         since = self.memory.away.get(what)
         return 0.0 if since is None else self.obs.now - since
-
-    def left_behind(self) -> RestPermit | None:
-        """An entry of a broker whose daemon is gone for long, whatever it was for: it stays, but is not waited for."""
-        permit, rested = self.meeting.permit, self.obs.outcomes.get(RestPermit)
-        if permit is None or (rested is not None and rested.result is Result.RUNNING):
-            return None
-        gone = (
-            (node, e) for node, e in permit.entries.items() if e.working and self._gone_for(e.token) >= GONE_SECONDS
-        )
-        return next((RestPermit(node, entry.token) for node, entry in gone), None)
 
     def _abandoned(self, change: Change) -> Action | None:
         """Its broker's daemon is gone for long: once its entry is not waited for any more, the change has failed."""
