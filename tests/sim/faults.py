@@ -128,7 +128,9 @@ def _mend_host(world: World, host: Host) -> None:
 def _ends_it(daemon: SimDaemon, process: KafkaProcess) -> bool:
     """It ends a Kafka that hangs by itself: a start that is its own, or a stop under the permit."""
     record = daemon.supervisor.record
-    stops = record.stop is not None and record.stop.intended and record.stop.process == process.identity
+    tokens = {entry.token for entry in daemon.world.zookeeper.root.permit.entries.values()}
+    stops = record.stop is not None and record.stop.intended and record.stop.token in tokens
+    stops = stops and record.stop is not None and record.stop.process == process.identity
     known = record.process == process.identity
     if daemon.world.mode is Mode.KRAFT and not any(e.process.answers for e in daemon.world.cluster.entries.values()):
         return False  # nobody can say that it is not registered, and unknown means no

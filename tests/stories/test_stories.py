@@ -413,6 +413,23 @@ def stop_that_hangs() -> Story:
     return story
 
 
+def unlisted_on_its_way_back() -> Story:
+    """Its change fails, and the others go where the guard lets them; its own daemon restarts it once more."""
+    story = Story(brokers=4).settled()
+    story.asks("restart", 2)
+    story.passes_until_down(2)
+    story.until_all_serve()
+    story.asks("restart", 4)
+    process = story.world.kafka(story.host(2))
+    assert process is not None
+    story.engine.say("kafka", "loses the registration of broker 2, which never registers again")
+    process.deaf = True
+    story.world.cluster.remove(story.world.cluster.entries[2])
+    story.until_changes_end()
+    story.until_all_serve()
+    return story
+
+
 def zookeeper_addresses_changed() -> Story:
     """Acted on after 180 s, one broker after the other; a list in another order is the same."""
     story = Story()
@@ -480,6 +497,7 @@ STORIES: tuple[Callable[[], Story], ...] = (
     stop_and_start,
     restart_refused_below_min_isr,
     stop_that_hangs,
+    unlisted_on_its_way_back,
     zookeeper_addresses_changed,
     maintenance,
 )
