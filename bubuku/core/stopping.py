@@ -211,11 +211,11 @@ class Position:
                 return memory, (*acts, DumpThreads(obs.process.identity))
             case Move.ADOPT if found is not None:
                 entry = found.entries[self.node_id]
-                alive = obs.process.identity
                 kept = not entry.working
-                adopted = Stop(entry.token, entry.change, entry.why, alive, kept, intended=True, marker=record.marker)
+                meant = None if stop_facts.untold(record, obs) and not kept else obs.process.identity
+                adopted = Stop(entry.token, entry.change, entry.why, meant, kept, intended=True, marker=record.marker)
                 # not `noted`: what its writer has sent since may be on its way, and is settled first
-                return memory, (Remember(replace(record, stop=adopted, stop_intent=alive is not None)),)
+                return memory, (Remember(replace(record, stop=adopted, stop_intent=meant is not None)),)
             case Move.JUDGE if found is not None:
                 permitted = frozenset(found.entries) - {self.node_id}
                 accept = (
