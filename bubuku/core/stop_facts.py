@@ -235,6 +235,11 @@ def acknowledged(record: Record) -> str | None:
     return record.marker if stop is None or not stop.intended or stop.marker == record.marker else None
 
 
+def untold(record: Record, obs: Observation) -> bool:
+    """It runs since this very state file was there, in which no SIGTERM for it was ever made ready."""
+    return record.started_by_us and record.process == obs.process.identity and not record.stop_intent
+
+
 def settled(policy: Policy, memory: Memory, obs: Observation, state: BrokerState) -> bool:
     """Our broker has been in this state for long: its being out of sync, or unlisted, is not about to end by itself."""
     window = policy.stability if state is BrokerState.SERVING else UNLISTED_SESSIONS * policy.session_timeout

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bubuku.core import addresses, permit, self_repair, stop_facts
+from bubuku.core import addresses, own_document, permit, self_repair, stop_facts
 from bubuku.core import change as changes
 from bubuku.core.actions import (
     Action,
@@ -32,12 +32,11 @@ from bubuku.core.model import BrokerState, CoordinationView, Record
 from bubuku.core.observation import Decision, Observation, Policy, Progress
 from bubuku.core.permit import VERDICT_SECONDS, Facts, Move
 from bubuku.core.reasons import Reason
-from bubuku.core.shared import Change, ChangeState, Entry, Finished, ProcessId, Stop
+from bubuku.core.shared import Change, Entry, Finished, ProcessId, Stop
 from bubuku.core.stop_facts import Want
 
 FORCED_ENTRY_SECONDS = 3.0  # a stop that cannot wait any more waits so long for its entry in the permit
 LOG_LINES = 3  # so many of Kafka's last lines are told by a change that has failed
-SENTENCE_SECONDS = 1.0  # so often, at most, a document is written because of its sentence alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def step(policy: Policy, memory: Memory, obs: Observation, node_id: int | None, 
     at = Position(policy, memory, obs, meeting, node_id, want, facts, decided)
     progress = at.progress(change)
     memory, acts = at.actions(move)
-    written = _document(obs, at, change, progress)
+    written = own_document.due(obs, at, change, progress)
     if written is not None:
         memory, write = changes.sent(memory, WriteChange(written), obs.now)
         acts = acts if write is None else (*acts, write)
@@ -180,7 +179,7 @@ class Position:
         if not self.facts.permit_known and stop_facts.needs_settling(memory, obs) and self._may_write():
             return memory, (SettlePermit(),)
         if self.given_up and stop is not None and self._may_write():
-            if self._unrested():
+            if self.unrested():
                 return memory, (RestPermit(self.node_id, stop.token),)
             if self._may_be_repaired(stop):
                 # nothing was sent to the process that runs now: the entry is withdrawn, and another stop may begin
@@ -206,13 +205,13 @@ class Position:
                 return memory, (*acts, DumpThreads(obs.process.identity))
             case Move.ADOPT if found is not None:
                 entry = found.entries[self.node_id]
-                alive = obs.process.identity
                 kept = (
                     not entry.working and entry.why == Reason.STOPPED_ON_PURPOSE
                 )  # else it was given up, or abandoned
-                adopted = Stop(entry.token, entry.change, entry.why, alive, kept, intended=True, marker=record.marker)
+                meant = None if stop_facts.untold(record, obs) and not kept else obs.process.identity
+                adopted = Stop(entry.token, entry.change, entry.why, meant, kept, intended=True, marker=record.marker)
                 # not `noted`: what its writer has sent since may be on its way, and is settled first
-                return memory, (Remember(replace(record, stop=adopted, stop_intent=alive is not None)),)
+                return memory, (Remember(replace(record, stop=adopted, stop_intent=meant is not None)),)
             case Move.JUDGE if found is not None:
                 permitted = frozenset(found.entries) - {self.node_id}
                 accept = (
@@ -234,7 +233,7 @@ class Position:
                 return memory, (SendStop(obs.process.identity, obs.outcomes[Judge].begun + VERDICT_SECONDS),)
             case Move.WITHDRAW | Move.RELEASE if stop is not None:
                 return memory, (DropPermit(self.node_id, stop.token),)
-            case Move.KEEP_DOWN if self._unrested() and stop is not None and self._may_write():
+            case Move.KEEP_DOWN if self.unrested() and stop is not None and self._may_write():
                 return memory, (RestPermit(self.node_id, stop.token),)
             case Move.FORGET:
                 return memory, (Remember(self._forgotten()),)
@@ -255,7 +254,7 @@ class Position:
         reported = all(each.uuid != stop.change or not each.state.is_open for each in self.meeting.changes)
         return self.facts.permit_known and reported and self_repair.want(self.policy, self.memory, self.obs) is not None
 
-    def _unrested(self) -> bool:
+    def unrested(self) -> bool:
         found = self.meeting.permit
         entry = None if found is None else found.entries.get(self.node_id)
         return self.facts.permit_known and entry is not None and entry.working
@@ -353,47 +352,3 @@ class Position:
             more = f" and {len(left) - 1} more" if len(left) > 1 else ""
             return Progress("catching_up", f"it is not in sync yet for {left[0]}{more}")
         return Progress("settling", f"it serves and is in sync; it stays so for {self.policy.stability:.0f} s first")
-
-
-def _document(obs: Observation, at: Position, change: Change | None, progress: Progress | None) -> Change | None:
-    """The change's document as it should be now; None where it is so, or is not ours to write."""
-    if change is None or not stop_facts.is_ours(obs, at.meeting):
-        return None
-    outcome = obs.outcomes.get(WriteChange)
-    if outcome is not None and outcome.result is Result.RUNNING:
-        return None
-    wanted = _next_document(obs, at, change, progress)
-    if wanted == change:
-        return None
-    only_said = replace(wanted, sentence=change.sentence) == change
-    return None if only_said and obs.now - at.memory.change_written_at < SENTENCE_SECONDS else wanted
-
-
-def _next_document(obs: Observation, at: Position, change: Change, progress: Progress | None) -> Change:
-    record, stop, kind = obs.record, obs.record.stop, changes.KINDS[change.kind]
-    finished = record.finished
-    if finished is not None and finished.change == change.uuid and (stop is None or stop.change != change.uuid):
-        if change.cancel:
-            return changes.ended(change, ChangeState.CANCELLED, f"cancelled; {finished.sentence}", obs.wall)
-        state = ChangeState.DONE if finished.done else ChangeState.FAILED
-        return changes.ended(change, state, finished.sentence, obs.wall)
-    ours = stop is not None and stop.change == change.uuid
-    if change.cancel and not ours:
-        return changes.ended(change, ChangeState.CANCELLED, changes.UNTOUCHED, obs.wall)
-    if change.state is ChangeState.QUEUED:
-        return changes.claimed(change, record.instance, obs.wall)
-    if change.owner != record.instance:
-        return changes.ended(change, ChangeState.FAILED, changes.REPLACED, obs.wall)
-    if ours and at.given_up and at.facts.permit_known and not at._unrested():
-        return changes.ended(change, ChangeState.FAILED, at.lost(), obs.wall)
-    down = stop is not None and stop.stay_down and stop.intended and not at.facts.alive
-    if kind.stays_down and ours and down and at.facts.permit_known and not at._unrested():
-        return changes.ended(change, ChangeState.DONE, f"broker {at.node_id} is stopped, and stays so", obs.wall)
-    if stop is not None and stop.stay_down and kind.stops and not ours:
-        sentence = f"broker {at.node_id} is stopped on purpose: bubuku-cli start --broker {at.node_id}"
-        return changes.ended(change, ChangeState.FAILED, sentence, obs.wall)
-    if not kind.stops and stop is None and at.state is BrokerState.SERVING:
-        return changes.ended(change, ChangeState.DONE, f"broker {at.node_id} serves", obs.wall)
-    if progress is None:  # of a start: what stands between the broker and its service
-        return change if kind.stops else replace(change, phase="starting", sentence=at.decided.sentence)
-    return replace(change, phase=progress.phase, sentence=progress.sentence)

@@ -109,6 +109,13 @@ MECHANISMS = (
         "A removal that the daemon of the lost disk had sent is executed after SIGTERM was made ready.",
         "settle_after_adopting",
     ),
+    Case(
+        "A daemon that adopts an entry knows which broker it has started",
+        1,
+        1,
+        "A broker that was started on its new host, and that nobody has told to stop, is stopped once more.",
+        "knows_its_own",
+    ),
 )
 ROWS = (
     Case("down on purpose stays down", 1, 1, "A broker that is to stay down is started again."),
@@ -153,7 +160,7 @@ ROWS = (
     Case(
         "the entry was released under a stop",
         1,
-        1,
+        2,
         "An operator has released the entry of a host without a daemon; the next daemon stops the broker without one.",
     ),
     Case("to finish the stop, a verdict", 2, 1, "A stop is finished by the next daemon while another broker is dead."),

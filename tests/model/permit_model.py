@@ -78,6 +78,7 @@ class Variant(NamedTuple):
     settle: bool = True  # after an unknown outcome the permit is rewritten before anything rests on it
     settle_as_heir: bool = True  # …and by a daemon that finds a stop that it did not begin itself
     settle_after_adopting: bool = True  # …and by one that finds an entry that its disk does not know
+    knows_its_own: bool = True  # who adopts an entry does not stop a broker that it has started since by itself
     apart: bool = False  # the cluster's, and not a mistake: the brokers share no partition
 
 
@@ -175,8 +176,9 @@ def _act(state: State, me: int, variant: Variant, move: Move) -> Iterator[dict[s
     host, entry = state.hosts[me], state.entries[me]
     if move is Move.ADOPT:
         kept = entry == ON_PURPOSE
-        intent = {"recorded": True, "intended": True, "meant": host.broker != GONE, "stay_down": kept}
-        intent["root"] = HERE
+        # a broker that runs was started since the state file was lost, and so was told nothing
+        meant = (kept or not variant.knows_its_own) and host.broker != GONE
+        intent = {"recorded": True, "intended": True, "meant": meant, "stay_down": kept, "root": HERE}
         yield intent if variant.settle_after_adopting else {**intent, "heir": False}
     elif move is Move.NOTE:
         yield {"recorded": True, "heir": False}
@@ -275,6 +277,9 @@ def _machine(state: State, me: int, variant: Variant) -> Iterator[Step]:
         joined = {**_dead(host), "daemon": UP, "heir": heir, "recorded": kept, "root": MOVED if kept else HERE}
         joined["ours"] = host.ours and (kept or host.broker in (STOPPING, HUNG))  # else nobody knows of it
         yield Step(f"an operator lets {me} join the new ZooKeeper", _host(state, me, **joined))
+    if _waits_for_another(state, me):
+        line = f"an operator releases {me}'s entry, as two wait for each other"
+        yield Step(line, _released(state, me, variant))
     if host.stay_down:
         yield Step(f"an operator lets {me} start again", _host(state, me, stay_down=False))
 
@@ -305,10 +310,26 @@ def _faults(state: State, me: int, variant: Variant) -> Iterator[Step]:
         yield Step(f"{me}'s host is replaced, its state file is lost", replaced, fault=True)
     left_alone = host.daemon == DEAD and host.broker in (SERVING, GONE)
     if entry != NO_ENTRY and not host.helper and (left_alone or host.broker == HUNG):
-        given_up = {"ours": False, "long_gone": host.broker != SERVING}
-        released = _host(_written(less, me, NO_ENTRY, variant), me, knows=False, **given_up)
         why = "its daemon is gone" if left_alone else "its stop hangs"
-        yield Step(f"an operator releases {me}'s entry, as {why}", released, fault=True)
+        yield Step(f"an operator releases {me}'s entry, as {why}", _released(less, me, variant), fault=True)
+
+
+def _released(state: State, me: int, variant: Variant) -> State:
+    """If it is down, then by itself from now on, and for long once three seconds have passed."""
+    return _host(_written(state, me, NO_ENTRY, variant), me, knows=False, ours=False)
+
+
+def _waits_for_another(state: State, me: int) -> bool:
+    """Two stops were made ready, of which only an operator can say that nobody was told to stop: each bars the other.
+
+    That takes a stop whose entry was removed without its daemon's knowing of it, a second one since, and a wiped
+    ZooKeeper, into whose root both entries are written.
+    """
+    ready = [
+        h.intended and h.meant and h.broker == SERVING and not h.helper and h.root == HERE and entry == WORKING
+        for h, entry in zip(state.hosts, state.entries, strict=True)
+    ]
+    return ready[me] and ready.count(True) > 1 and state.hosts[me].verdict == NO
 
 
 def _dead(host: Host) -> dict[str, object]:

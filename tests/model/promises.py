@@ -15,6 +15,8 @@ def broken(before: State, step: Step, apart: bool) -> str | None:
         found = _rests_on(step.move, step.facts, before.hosts[step.host])
         if found is not None:
             return f"{step.host} {found}"
+    if step.move is Move.ADOPT and before.entries[step.host] == model.WORKING and step.after.hosts[step.host].meant:
+        return f"{step.host} stops a broker that nobody has told to stop since its host was replaced"
     for me, (old, new) in enumerate(zip(before.hosts, step.after.hosts, strict=True)):
         others = [h for i, h in enumerate(step.after.hosts) if i != me]
         if new.broker == model.STOPPING and old.broker not in (model.STOPPING, model.HUNG) and not apart:

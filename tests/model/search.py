@@ -24,7 +24,12 @@ def search(hosts: int, faults: int, variant: Variant = SOUND, most: int = 3_000_
 
     `symmetric`: states that differ only in which host is which count as one; the hosts' numbers in a trace may swap.
     """
-    states = [model.initial(hosts, faults)]
+    return search_from(model.initial(hosts, faults), variant, most, symmetric)
+
+
+def search_from(start: State, variant: Variant = SOUND, most: int = 3_000_000, symmetric: bool = False) -> Found:
+    """The same from any state."""
+    states = [start]
     number = {states[0]: 0}
     came: list[tuple[int, str]] = [(-1, "")]
     backward: list[array[int]] = [array("l")]

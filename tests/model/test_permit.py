@@ -7,8 +7,8 @@ import pytest
 from bubuku.core.permit import RULES
 from docs import permit_model as pages
 from tests.model.cases import CASES, ROWS, Case, found
-from tests.model.permit_model import SOUND, Variant
-from tests.model.search import search
+from tests.model.permit_model import ELSEWHERE, NO_ENTRY, SOUND, Host, State, Variant
+from tests.model.search import search, search_from
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,14 @@ def test_nothing_bad_can_happen_and_all_can_end_well(hosts: int, faults: int, va
     result = search(hosts, faults, variant, symmetric=True)
     assert result.violation is None, "\n".join([result.violation, *result.trace])
     assert result.states > 1000, "the model does something"
+
+
+@pytest.mark.parametrize("faults", [0, 1])
+def test_two_that_were_both_about_to_be_stopped_under_another_zookeeper_can_end_well(faults: int) -> None:
+    """More faults than the searches from the beginning have: neither can know that the other was not told to stop."""
+    about_to = Host(recorded=True, intended=True, meant=True, root=ELSEWHERE)
+    result = search_from(State((about_to,) * 2, (NO_ENTRY,) * 2, faults=faults), symmetric=True)
+    assert result.violation is None, "\n".join([result.violation, *result.trace])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

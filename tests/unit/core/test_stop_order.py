@@ -29,7 +29,7 @@ from bubuku.core.memory import Memory
 from bubuku.core.model import BrokerState, CoordinationView, LogView, ProcessView, Record, RegistrationView
 from bubuku.core.observation import Decision, Observation
 from bubuku.core.reasons import Reason
-from bubuku.core.shared import Change, ChangeState, Entry, Finished, Stop
+from bubuku.core.shared import Change, ChangeState, Entry, Finished, ProcessId, Stop
 from bubuku.core.stop_facts import acknowledged
 from bubuku.core.stopping import forced_record
 from tests.support import published as make
@@ -359,6 +359,28 @@ def test_an_adopted_entry_that_rests_stays_down_only_where_that_was_asked_for(wh
     adopted = noted_stop(decided(obs, counted(obs)))
     assert adopted is not None
     assert (adopted.stay_down, adopted.process) == (stays, None)
+
+
+@pytest.mark.parametrize(
+    ("known", "working", "meant"),
+    [
+        (ran(started_by_us=True), True, None),
+        (ran(started_by_us=True), False, PROCESS),  # which is to stay down
+        (ran(started_by_us=False), True, PROCESS),  # the state file is younger than the process
+        (ran(started_by_us=True, process=OTHER), True, PROCESS),
+        (ran(started_by_us=True, stop_intent=True), True, PROCESS),
+    ],
+    ids=["started since", "rests", "adopted", "another one", "told before"],
+)
+def test_who_adopts_an_entry_does_not_stop_a_broker_that_nobody_has_told_to_stop(
+    known: Record, working: bool, meant: ProcessId | None
+) -> None:
+    why = Reason.RESTARTED if working else Reason.STOPPED_ON_PURPOSE
+    obs = serving(agreed(changes=(), ours=entry(working=working, why=why.value)), known)
+    record = saved(decided(obs, counted(obs)))
+    assert record is not None
+    assert record.stop is not None
+    assert (record.stop.intended, record.stop.process, record.stop_intent) == (True, meant, meant is not None)
 
 
 def test_an_entry_that_was_released_before_sigterm_ends_its_change_as_failed() -> None:
