@@ -17,10 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from bubuku.core.model import BrokerState
 from bubuku.supervisor import Supervisor
 
 LOG = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
+START_APART_SECONDS = 0.15  # while Kafka starts it needs the cores: readings that come together make one tick
 EXTENSION_SECONDS = 30  # systemd waits so much longer for the daemon's end with each tick
 
 
@@ -72,9 +74,9 @@ class Loop:
         leave: bool | None = None  # with Kafka; None: not told to end
         left_at = 0.0  # since when the guard is asked for leave
         failure: str | None = None
-        next_tick = time.monotonic()
+        next_tick, starting = time.monotonic(), False
         while True:
-            self._wait(max(0.0, next_tick - time.monotonic()))
+            self._wait(max(0.0, next_tick - time.monotonic()), START_APART_SECONDS if starting else 0.0)
             next_tick = time.monotonic() + TICK_SECONDS
             if self._told_to_end and leave is None:
                 leave, left_at = self._graceful or host_goes_down(), time.monotonic()
@@ -90,18 +92,24 @@ class Loop:
                 failure = repr(error)
                 continue
             failure = None
+            starting = published.decision.state in (BrokerState.STARTING, BrokerState.RECOVERING) and not leave
             if leave and published.observation.process.identity is None:
                 return
             notify("WATCHDOG=1" if not leave else f"WATCHDOG=1\nEXTEND_TIMEOUT_USEC={EXTENSION_SECONDS * 1_000_000}")
 
-    def _wait(self, seconds: float) -> None:
-        poll = select.poll()
-        poll.register(self._waker.descriptor, select.POLLIN)
-        exit_fd = self._exit_fd()
-        if exit_fd is not None:
-            poll.register(exit_fd, select.POLLIN)
-        poll.poll(seconds * 1000)
+    def _wait(self, seconds: float, apart: float) -> None:
+        """For so long, or until something is new; but for `apart` anyway, save for the broker's end."""
+        ends = [fd for fd in (self._exit_fd(),) if fd is not None]
+        if not _wait_for(ends, apart):
+            _wait_for([self._waker.descriptor, *ends], max(0.0, seconds - apart))
         self._waker.clear()
+
+
+def _wait_for(descriptors: list[int], seconds: float) -> bool:
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def host_goes_down() -> bool:

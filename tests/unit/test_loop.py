@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from bubuku.core.model import BrokerState
 from bubuku.core.shared import ProcessId
-from bubuku.daemon.loop import Loop, Waker
+from bubuku.daemon.loop import START_APART_SECONDS, Loop, Waker
 
 
 @pytest.fixture
@@ -41,13 +44,19 @@ class Ticks:
     def __init__(self, waker: Waker, count: int, at: Callable[[int], None]) -> None:
         self.waker, self.count, self.at = waker, count, at
         self.told: list[tuple[bool, bool]] = []
+        self.begun: list[float] = []
+        self.state = BrokerState.SERVING
 
     def tick(self, terminate: bool, leaving: bool) -> Any:
         self.told.append((terminate, leaving))
+        self.begun.append(time.monotonic())
         self.at(len(self.told))
         self.waker.wake()
         identity = None if len(self.told) == self.count else ProcessId(1, 1, "boot")
-        return SimpleNamespace(observation=SimpleNamespace(process=SimpleNamespace(identity=identity)))
+        return SimpleNamespace(
+            observation=SimpleNamespace(process=SimpleNamespace(identity=identity)),
+            decision=SimpleNamespace(state=self.state),
+        )
 
 
 def run(count: int, at: Callable[[int, Loop], None], patience: float = 60.0) -> list[tuple[bool, bool]]:
@@ -80,3 +89,22 @@ def test_a_second_signal_or_the_end_of_its_patience_waits_for_no_guard(systemd: 
     assert run(3, twice) == [(False, False), (False, True), (True, True)]
     assert run(3, end_at_the_second, patience=0.0) == [(False, False), (False, False), (True, True)]
     assert "READY=1" in systemd()
+
+
+def test_while_kafka_starts_what_comes_together_makes_one_tick(systemd: Callable[[], list[str]]) -> None:
+    waker = Waker()
+
+    def at(number: int) -> None:
+        ticks.state = BrokerState.STARTING if number < 4 else BrokerState.SERVING
+        if number == 4:
+            loop.end(signal.SIGTERM, None)
+
+    ticks = Ticks(waker, 5, at)
+    loop = Loop(cast(Any, ticks), waker, lambda: None, True, 60.0)
+    try:
+        loop.run()
+    finally:
+        waker.close()
+    pauses = [later - earlier for earlier, later in pairwise(ticks.begun)]
+    assert min(pauses[:3]) >= START_APART_SECONDS
+    assert systemd()
