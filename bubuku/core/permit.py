@@ -29,9 +29,7 @@ class Move(StrEnum):
     NONE = "none"  # nothing is wanted and nothing is owed
     WAIT = "wait"  # for something that is under way, or unknown
     REFUSED = "refused"  # wanted, and the answer now is no: asked again while it is wanted
-    ADOPT = (
-        "adopt"  # an entry of ours without a record: take it that SIGTERM was sent, but to none that we started since
-    )
+    ADOPT = "adopt"  # an entry of ours without a record: take it that SIGTERM was sent, but to none started since
     NOTE = "note"  # write down, durably, under which token we are about to ask
     JUDGE = "judge"  # gather evidence begun after the permit that we know
     TAKE = "take"  # the transaction that adds our entry
