@@ -187,15 +187,17 @@ def test_a_holder_frozen_past_its_session_and_thawed_does_not_stop_its_broker_be
 def test_zookeeper_down_in_mid_restart(cluster: RealCluster) -> None:
     operator, victim = Requests(cluster), follower(cluster)
     before = victim.process()
-    (sequence,) = operator.ask("restart", victim.node_id)
-    operator.wait_phase(sequence, "stopping", "starting")
-    server = zookeeper(cluster)
-    send(server, signal.SIGSTOP)
-    try:
-        let_pass(cluster, 20, "ZooKeeper to be away")
-    finally:
-        send(server, signal.SIGCONT)
-    operator.wait_done(sequence, deadline_seconds=2 * RECOVERY_SECONDS)
-    assert victim.process() != before
-    wait_in_sync(cluster)
+    with workload(cluster) as load:
+        (sequence,) = operator.ask("restart", victim.node_id)
+        operator.wait_phase(sequence, "stopping", "starting")
+        server = zookeeper(cluster)
+        send(server, signal.SIGSTOP)
+        try:
+            let_pass(cluster, 60, "ZooKeeper to be away")
+        finally:
+            send(server, signal.SIGCONT)
+        operator.wait_done(sequence, deadline_seconds=2 * RECOVERY_SECONDS)
+        assert victim.process() != before
+        wait_in_sync(cluster)
+        nothing_lost(load)
     assert operator.permit() == {}
