@@ -132,7 +132,8 @@ class Meeting:
         return Outcome(Result.DONE, 0.0, 0.0)
 
     def standing(self, deadline_seconds: float) -> tuple[Change, ...]:
-        self._fails()
+        if not self.lost:
+            self._fails()
         return self.known.changes
 
     def create(self, changes: Sequence[Change], deadline_seconds: float) -> tuple[Change, ...]:

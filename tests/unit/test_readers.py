@@ -160,7 +160,7 @@ def test_other_processes_are_unknown_not_absent_while_our_own_kafka_runs() -> No
     running: list[ProcessId | None] = [ProcessId(1, 1, "b")]
     told = threading.Event()
     nothing = SimpleNamespace(
-        log_dirs=tuple, log=LogView, foreign=lambda _: None, answers=lambda _: True, cluster=None, publish=None
+        log_dirs=tuple, log=LogView, differing=tuple, foreign=lambda _: None, answers=lambda _: True, cluster=None, publish=None
     )
     coordination = SimpleNamespace(view=lambda *_: CoordinationView(connected=False))
     threads = ReaderThreads(
@@ -189,7 +189,7 @@ def test_other_processes_are_unknown_not_absent_while_our_own_kafka_runs() -> No
 def test_between_a_deliberate_stop_and_the_start_metadata_is_read_once_a_second() -> None:
     nothing = cast(Any, SimpleNamespace())
     threads = ReaderThreads(
-        files=cast(Any, SimpleNamespace(log_dirs=tuple, log=LogView)),
+        files=cast(Any, SimpleNamespace(log_dirs=tuple, log=LogView, differing=tuple)),
         registrations=None,
         kafka=cast(Any, SimpleNamespace(answers=lambda _: True)),
         jmx=None,
@@ -216,7 +216,7 @@ def test_the_metadata_is_read_again_when_a_broker_came_or_went_and_until_all_rep
         return make.cluster(under=2) if len(seen[0]) == 2 else make.cluster()
 
     threads = ReaderThreads(
-        files=cast(Any, SimpleNamespace(log_dirs=tuple, log=LogView, foreign=lambda _: None)),
+        files=cast(Any, SimpleNamespace(log_dirs=tuple, log=LogView, differing=tuple, foreign=lambda _: None)),
         registrations=None,
         kafka=cast(Any, SimpleNamespace(cluster=metadata, answers=lambda _: True)),
         jmx=None,
@@ -250,7 +250,7 @@ def test_while_its_broker_comes_back_the_metadata_is_read_often() -> None:
         return make.cluster(under=2)
 
     threads = ReaderThreads(
-        files=cast(Any, SimpleNamespace(log_dirs=tuple, log=LogView, foreign=lambda _: None)),
+        files=cast(Any, SimpleNamespace(log_dirs=tuple, log=LogView, differing=tuple, foreign=lambda _: None)),
         registrations=None,
         kafka=cast(Any, SimpleNamespace(cluster=metadata, answers=lambda _: True)),
         jmx=None,
