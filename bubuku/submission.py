@@ -118,6 +118,10 @@ class Submission:
         """Raises RefusedError for what the roll could not go on with."""
         if view.maintenance is None or view.maintenance.holds(self._clock.wall()):
             raise RefusedError("maintenance is on: nothing is stopped until it is off")
+        stopped = roll.stopped_on_purpose(view.members) & set(request.nodes)
+        if stopped:
+            are, them = ("is", "it") if len(stopped) == 1 else ("are", "them")
+            raise RefusedError(f"{named(stopped)} {are} stopped on purpose: start {them} first, or leave {them} out")
         cluster = self._cluster()
         held_up = roll.held_up(request.nodes, [], view.members, cluster)
         if held_up is not None:

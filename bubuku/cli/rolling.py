@@ -13,6 +13,7 @@ from bubuku.cli import source
 from bubuku.cli.changes import accept_option, acts, submit
 from bubuku.cli.status import CLUSTER
 from bubuku.core.errors import UsageError
+from bubuku.core.reasons import Reason
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -68,7 +69,9 @@ def rolling_restart(
 
 
 def _chosen(api: str | None, rack: str | None, pending: bool) -> tuple[int, ...]:
+    """Those that are stopped on purpose stay so, and are left out."""
     rows = [row for row in source.fetch(source.addresses(api), CLUSTER)["brokers"] if "broker" in row["roles"]]
+    rows = [row for row in rows if row["reason"] != Reason.STOPPED_ON_PURPOSE]
     return tuple(
         row["node_id"] for row in rows if rack in (None, row["rack"]) and (row["restart_pending"] or not pending)
     )

@@ -22,7 +22,7 @@ from bubuku.core.observation import Observation
 from bubuku.core.shared import Change, ChangeState
 
 TAKE_OVER_SECONDS = 8.0  # the worker's member is gone for so long: what it sent has an end, and another one goes on
-BATCH_SECONDS = 3.0  # what was found to go together is asked for within these, or looked for again
+BATCH_SECONDS = 3.0  # what was found to go together is asked for within these, or looked for again; as is no answer
 
 
 def step(memory: Memory, obs: Observation) -> tuple[Memory, Action | None]:
@@ -128,12 +128,11 @@ class Worker:
         outcome, step = self.obs.outcomes.get(FindBatch), (parent.uuid, len(parent.asked))
         if outcome is not None and outcome.result is Result.RUNNING:
             return None
-        data = {} if outcome is None or outcome.data is None else outcome.data
-        if outcome is not None and data.get("step") == step and self.obs.now - outcome.begun < BATCH_SECONDS:
-            found = data.get("batch")
-            return found if isinstance(found, tuple) and found else order[:1]  # its own guard says why not
-        if outcome is not None and outcome.result is not Result.DONE and self.obs.now - outcome.begun < BATCH_SECONDS:
-            return None  # nobody answered: asked again
+        if outcome is not None and self.obs.now - (outcome.ended or outcome.begun) < BATCH_SECONDS:
+            data = {} if outcome.data is None else outcome.data
+            if outcome.result is not Result.DONE or data.get("step") == step:
+                found = data.get("batch")
+                return found if isinstance(found, tuple) and found else order[:1]  # its own guard says why not
         alone = roll.alone(members, view)
         permitted = frozenset(permit.entries)
         return FindBatch(step, order, alone, parent.parallel, permitted, parent.accept_unavailable, self.meeting.joined)

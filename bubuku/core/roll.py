@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bubuku.core.guard import named
 from bubuku.core.model import BrokerState, ClusterView, Member, Partition, Role
+from bubuku.core.reasons import Reason
 
 HELD_UP_SECONDS = 1800.0  # what does not heal for so long ends the roll
 
@@ -56,27 +57,34 @@ def held_up(
     """Why the roll does not go on to the next of `left` now; None: it may.
 
     What is wrong with brokers that are yet to be restarted may be mended by that, and keeps nobody waiting; nor do
-    replicas that `excused` lack, which have just been seen in sync by their own daemons.
+    replicas that `excused` lack, which have just been seen in sync by their own daemons; nor who is stopped on purpose,
+    for that is no surprise, and the guard counts it.
     """
     known = {member.node_id: member for member in members}
+    stopped = stopped_on_purpose(members)
     missing = [node for node in left if node not in known]
     if missing:
         return f"no daemon answers for {named(missing)}"
     if view is None:
         return "Kafka's metadata is not known"
-    down = [m.node_id for m in members if _is_down(m) and m.node_id not in left]
+    down = [m.node_id for m in members if _is_down(m) and m.node_id not in {*left, *stopped}]
     if down:
         state = known[down[0]].state if len(down) == 1 else "down"
         return f"{named(down)}, which {'is' if len(down) == 1 else 'are'} not to be restarted, " + (
             f"{'is' if len(down) == 1 else 'are'} {state}"
         )
     if view.under_replicated or view.offline_partitions:
-        mended = {node for node in left if _is_down(known[node])} | set(excused)
+        mended = {node for node in left if _is_down(known[node])} | set(excused) | stopped
         wrong = [p for p in view.cluster.partitions if not _is_mended(p, mended)]
         if wrong:
             more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             return f"{_said(wrong[0])}{more}, which restarting would not mend"
     return None
+
+
+def stopped_on_purpose(members: Iterable[Member]) -> frozenset[int]:
+    """Those that stay down until an operator starts them: no roll does."""
+    return frozenset(m.node_id for m in members if m.reason == Reason.STOPPED_ON_PURPOSE)
 
 
 def _is_down(member: Member) -> bool:

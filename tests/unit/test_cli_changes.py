@@ -183,6 +183,15 @@ def test_which_brokers_cannot_be_rolled(rolling: World, arguments: list[str], sa
     assert (result.exit_code, result.stderr) == (2, f"bubuku-cli: {said}\n")
 
 
+def test_a_roll_of_all_leaves_out_who_is_stopped_on_purpose(rolling: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = make.member(3, state="not_running", reason="stopped_on_purpose")
+    view = make.coordination(make.member(1), make.member(2), stopped)
+    seen = make.observation(coordination=make.dated(view))
+    monkeypatch.setattr(make, "published", partial(make.published, seen=seen))
+    assert rolling.run("rolling-restart", "--no-wait").exit_code == 0
+    assert rolling.meeting.known.changes[0].nodes == (1, 2)
+
+
 def test_pending_rolls_those_that_differ_from_what_a_start_would_make(
     rolling: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,9 @@ def test_a_parent_is_one_change_of_several_brokers(asked: Operations, meeting: M
     assert kafka.asked == [frozenset({3}), frozenset({1})]
 
 
+STOPPED = {"state": "not_running", "reason": "stopped_on_purpose"}
+
+
 def roll_of(*nodes: int, **more: Any) -> Request:
     return Request("roll", nodes, "anna", **more)
 
@@ -97,6 +100,14 @@ def test_a_roll_says_its_order_and_how_long_it_may_take(asked: Operations, meeti
             {"members": (make.member(1), make.member(2, state="held"), make.member(3))},
             "broker 2, which is not to be restarted, is held",
         ),
+        (
+            {"members": (make.member(1), make.member(2), make.member(3, **STOPPED))},
+            "broker 3 is stopped on purpose: start it first, or leave it out",
+        ),
+        (
+            {"members": (make.member(1, **STOPPED), make.member(2), make.member(3, **STOPPED))},
+            "brokers 1, 3 are stopped on purpose: start them first, or leave them out",
+        ),
     ],
 )
 def test_a_roll_that_could_not_go_on_is_refused(
@@ -107,6 +118,15 @@ def test_a_roll_that_could_not_go_on_is_refused(
         asked.submit(roll_of(1, 3))
     assert str(refused.value) == said
     assert meeting.created == 0
+
+
+def test_a_roll_of_others_goes_on_beside_a_broker_that_is_stopped_on_purpose(
+    asked: Operations, meeting: Meeting
+) -> None:
+    meeting.shows(members=(make.member(1), make.member(2), make.member(3, **STOPPED)))
+    lacking = replace(operators.SHORT, replicas=(1, 2, 3), isr=(1, 2))
+    meeting.cluster = ClusterView.of(replace(make.cluster(), partitions=(lacking,)))
+    assert asked.submit(roll_of(1, 2)).changes[0].nodes == (1, 2)
 
 
 def test_a_roll_is_refused_while_partitions_are_out_of_sync_or_moved(

@@ -3,9 +3,9 @@
 Purpose: connect, stay connected for ever, and bound every call. kazoo's own calls block without bound while the
 connection is suspended, so everything here goes through `x_async(...).get(timeout=...)`.
 Callers: reader and effects threads; kazoo's threads call the listeners, which must not block.
-Invariants: `start` returns at once. A client that gave up (refused credentials, a name that no resolver takes) is
-replaced by a fresh one. No secret is in a repr, a log line or an error. A call that raised `TimedOutError` may still
-be executed by the server later, one that raised `UnavailableError` was not.
+Invariants: `start` returns at once. A client that gave up (refused credentials, a name that no resolver takes), or has
+had no connection for long, is replaced by a fresh one. No secret is in a repr, a log line or an error. A call that
+raised `TimedOutError` may still be executed by the server later, one that raised `UnavailableError` was not.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ _LOG = logging.getLogger(__name__)
 # At debug level kazoo logs what it sends, credentials included; below ERROR, a line for each try of an absent server.
 logging.getLogger("kazoo").setLevel(logging.ERROR)
 
-_REVIVE_SECONDS = 10.0  # a client that has had no connection loop for so long is replaced
+_REVIVE_SECONDS = 10.0  # a client that has had no connection loop for so long is replaced…
+_PATIENCE_SECONDS = 60.0  # …and one that has had no connection for so long…
+_PATIENCE_TIMEOUTS = 3.0  # …and for so many session time-outs
 _EXPECTED = (NoNodeError, NodeExistsError, BadVersionError, NotEmptyError)  # answers that callers act upon
 
 
@@ -100,7 +102,7 @@ class Session:
         self._client: Any = self._build()
         self._started = False
         self._closed = False
-        self._opened_at = 0.0
+        self._opened_at = self._lost_at = 0.0
         self._ready_for: int | None = None  # the session that has seen the prefix exist
 
     def start(self) -> None:
@@ -239,24 +241,32 @@ class Session:
         return client
 
     def _notify(self, state: KazooState) -> None:
+        if state != KazooState.CONNECTED:
+            self._lost_at = time.monotonic()
         for changed in tuple(self._listeners):
             changed()
 
     def _revive(self, client: Any) -> None:
-        """kazoo's loop ends for good on refused credentials and on unforeseen errors: begin again, now and then."""
-        if client.client_state not in (KeeperState.CLOSED, KeeperState.AUTH_FAILED):
-            return
+        """Begin again, now and then: kazoo's loop ends for good on refused credentials and on unforeseen errors, and it
+        shows servers the last transaction that it saw, so that those which were wiped or restored refuse it for ever.
+        """
+        has_ended = client.client_state in (KeeperState.CLOSED, KeeperState.AUTH_FAILED)
+        patience = max(_PATIENCE_SECONDS, _PATIENCE_TIMEOUTS * self._settings.session_timeout_seconds)
         with self._lock:
-            if self._closed or not self._started or client is not self._client:
+            if self._closed or not self._started or client is not self._client or client.connected:
                 return
-            if time.monotonic() - self._opened_at < _REVIVE_SECONDS:
+            since = self._opened_at if has_ended else max(self._opened_at, self._lost_at)
+            if time.monotonic() - since < (_REVIVE_SECONDS if has_ended else patience):
                 return
             self._client = self._build()
             self._opened_at = time.monotonic()
             self._client.start_async()
-        _LOG.warning(
-            "ZooKeeper at %s refuses our credentials, or its address cannot be used; trying again", self._settings.hosts
-        )
+        if has_ended:
+            what = "refuses our credentials, or its address cannot be used; trying again"
+        else:
+            what = f"has not let us in for {patience:.0f} s; trying again, with a new session"
+        _LOG.warning("ZooKeeper at %s %s", self._settings.hosts, what)
+        self._notify(KazooState.LOST)
         _end(client, 0.0)
 
 

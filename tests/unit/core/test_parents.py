@@ -218,16 +218,30 @@ def test_where_nobody_may_go_the_first_asks_by_itself_and_says_why_it_waits() ->
     assert [c.node_id for c in asked.created] == [1]
 
 
+@pytest.mark.parametrize("result", [Result.FAILED, Result.UNKNOWN])
+def test_where_no_answer_comes_in_time_the_first_asks_by_itself_too(result: Result) -> None:
+    """Else the roll would say for ever what it said last."""
+    asked = with_outcomes({FindBatch: Outcome(result, NOW - 5.1, NOW - 0.1, "no Kafka broker answers")}, PARALLEL)
+    assert isinstance(asked, WriteChange)
+    assert [c.node_id for c in asked.created] == [1]
+
+
+def test_a_batch_counts_from_when_it_was_found_however_long_that_took() -> None:
+    outcome = replace(found(1, 2)[FindBatch], begun=NOW - 4, ended=NOW - 0.1)
+    asked = with_outcomes({FindBatch: outcome}, PARALLEL)
+    assert isinstance(asked, WriteChange)
+    assert [c.node_id for c in asked.created] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("outcomes", "again"),
     [
         (found(1, step=("roll", 1)), True),
-        (found(1, begun=NOW - 3), True),
-        ({FindBatch: done(result=Result.FAILED)}, False),
-        ({FindBatch: done(result=Result.FAILED, begun=NOW - 3)}, True),
+        (found(1, begun=NOW - 3.2), True),
+        ({FindBatch: done(result=Result.FAILED, begun=NOW - 3.2)}, True),
         ({FindBatch: done(result=Result.RUNNING)}, False),
     ],
-    ids=["of another step", "old", "failed just now", "failed a while ago", "under way"],
+    ids=["of another step", "old", "failed a while ago", "under way"],
 )
 def test_a_batch_is_of_this_step_and_just_found(outcomes: dict[type, Outcome], again: bool) -> None:
     asked = with_outcomes(outcomes, PARALLEL)

@@ -99,3 +99,14 @@ def test_without_metadata_nothing_goes_on() -> None:
 
 def test_a_dedicated_controller_that_is_down_is_not_a_broker_that_is() -> None:
     assert roll.held_up([1], [], [*ALL, member(9, None, "failed", "controller")], view(FINE)) is None
+
+
+def test_a_broker_that_is_stopped_on_purpose_holds_up_nobody() -> None:
+    stopped = replace(member(2, None, "not_running"), reason="stopped_on_purpose")
+    assert roll.held_up([1], [], [ALL[0], stopped, *ALL[2:]], view(LACKS_2)) is None
+    died = replace(stopped, reason="process_died")
+    said = "broker 2, which is not to be restarted, is not_running"
+    assert roll.held_up([1], [], [ALL[0], died, *ALL[2:]], view(LACKS_2)) == said
+    also = replace(FINE, replicas=(1, 2, 3), isr=(1,))
+    said = "t-0 is not in sync on brokers 2, 3, which restarting would not mend"
+    assert roll.held_up([1], [], [ALL[0], stopped, *ALL[2:]], view(also)) == said
