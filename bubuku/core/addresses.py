@@ -55,7 +55,9 @@ def step(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, tupl
     read, record = obs.addresses.value, obs.record
     if read is None:
         return memory, ()
-    memory = replace(memory, addresses=_seen(memory.addresses, frozenset(read), obs))
+    seen = _seen(memory.addresses, frozenset(read), obs)
+    if seen is not memory.addresses:
+        memory = replace(memory, addresses=seen)
     started_with = record.started_with
     if obs.process.identity is not None and started_with is None:  # unknown: taken for what was in force then
         started_with = record.addresses if record.addresses is not None else read
@@ -63,8 +65,9 @@ def step(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, tupl
     same = in_force is not None and frozenset(in_force) == frozenset(read)
     if not same and (in_force is None or policy.addresses_given or _settled(policy, memory)):
         in_force = read
-    wanted = replace(record, addresses=in_force, started_with=started_with)
-    actions: list[Action] = [] if wanted == record else [Remember(wanted)]
+    if (in_force, started_with) == (record.addresses, record.started_with):
+        return memory, ()
+    actions: list[Action] = [Remember(replace(record, addresses=in_force, started_with=started_with))]
     if in_force is not None and in_force != record.addresses:
         actions.append(UseAddresses(in_force, f"ZooKeeper's addresses are {','.join(in_force)} from now on"))
     return memory, tuple(actions)
@@ -73,7 +76,7 @@ def step(policy: Policy, memory: Memory, obs: Observation) -> tuple[Memory, tupl
 def _seen(before: SeenAddresses | None, listed: frozenset[str], obs: Observation) -> SeenAddresses:
     at = obs.addresses.begun
     if before is not None and before.listed == listed:
-        return replace(before, until=at)
+        return before if before.until == at else replace(before, until=at)
     return SeenAddresses(listed, at, at, obs.wall - (obs.now - at))
 
 

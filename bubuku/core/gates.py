@@ -289,5 +289,5 @@ def walk(case: Case) -> tuple[Memory, Stop | None]:
         memory, stop = gate(case)
         if stop is not None:
             return memory, stop
-        case = replace(case, memory=memory)
+        case = case if memory is case.memory else replace(case, memory=memory)
     return case.memory, None

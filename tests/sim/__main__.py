@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1000, help="how many seeds to run (default 1000)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--seed", type=int, help="replay this one, with its transcript")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long, with what was run")
     parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count(), help="processes at work")
     chosen = parser.parse_args()
     if chosen.seed is not None:
@@ -31,23 +32,23 @@ def main() -> int:
     began = time.monotonic()
     seeds = range(chosen.first, chosen.first + chosen.seeds)
     broken: list[Run] = []
-    events, taken = 0, Counter[Row]()
+    ran, events, taken = 0, 0, Counter[Row]()
     with multiprocessing.Pool(chosen.jobs, _begin) as pool:
         for done in pool.imap_unordered(_without_transcript, seeds, chunksize=10):
+            ran += 1
             events += done.events
             taken.update(done.covered)
             if done.broken is not None:
                 broken.append(done)
                 print(f"seed {done.seed}: {done.broken}", file=sys.stderr, flush=True)
+            if time.monotonic() - began >= chosen.seconds:
+                break
     took = time.monotonic() - began
-    table, complete = report(taken, chosen.seeds)
+    table, complete = report(taken, ran)
     print(table)
     for each in sorted(broken, key=lambda each: each.seed)[:20]:
         print(f"seed {each.seed}: {each.broken}\n    replay: python -m tests.sim --seed {each.seed}")
-    print(
-        f"{chosen.seeds} seeds, {len(broken)} broken, {events} events, {took:.1f} s"
-        f" ({chosen.seeds / took:.1f} a second)"
-    )
+    print(f"{ran} seeds, {len(broken)} broken, {events} events, {took:.1f} s ({ran / took:.1f} a second)")
     return 1 if broken or not complete else 0
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 DEEPEST = 3  # freezes within freezes
+AIMED = {"TakePermit executed": "maintenance"}  # hands off between entry and intent: there is no other moment for it
 
 
 class Moments:
@@ -45,6 +46,8 @@ class Moments:
         if self._rng.random() >= self._often[moment]:
             return
         name = self._rng.choices(self._names, self._weights)[0]
+        if moment in AIMED and self._rng.random() < 0.3:
+            name = AIMED[moment]
         self._world.engine.say(daemon.host.name, f"{moment}: {name}")
         STRIKES[name](self._world, self._rng, daemon)
         if inside and daemon.alive and daemon.frozen and self._depth < DEEPEST:

@@ -12,6 +12,7 @@ from bubuku.core.errors import BubukuError
 from bubuku.core.model import ClusterView, CoordinationView, Dated, ForeignProcess, JmxView, Member
 from bubuku.core.stop_facts import acknowledged
 from bubuku.supervisor import Snapshots
+from tests.sim.host import Settings
 
 if TYPE_CHECKING:
     from tests.sim.daemon import SimDaemon
@@ -26,6 +27,7 @@ PACES = {  # seconds at rest, busy
     "cluster": (30.0, 0.9),
     "coordination": (5.0, 0.9),
 }
+ADDRESSES_PACE = 2.0  # a file: nobody waits for it
 NOT_YET: Dated[Any] = Dated(float("-inf"), None, "not read yet")
 NO_JMX: Dated[JmxView] = Dated(0.0, JmxView())
 
@@ -70,6 +72,8 @@ class MemoryReadings:
     def __init__(self, daemon: SimDaemon) -> None:
         self._daemon = daemon
         self._busy = True
+        self._settings: Settings | None = None  # as they were when the list of addresses was read
+        self._listed: Dated[tuple[str, ...]] = NOT_YET
         readers: dict[str, Callable[[], Any]] = {
             "log_dirs": daemon.files.log_dirs,
             "log": daemon.files.log,
@@ -92,9 +96,10 @@ class MemoryReadings:
                 self._daemon.wake_at(due)
         latest = {name: source.latest for name, source in self._sources.items()}
         settings = self._daemon.host.settings
-        value = settings.addresses if settings.addresses_error is None else None
-        listed: Dated[tuple[str, ...]] = Dated(now, value, settings.addresses_error)
-        return Snapshots(jmx=NO_JMX, addresses=listed, **latest)
+        if settings is not self._settings or now - self._listed.begun >= ADDRESSES_PACE:
+            value = settings.addresses if settings.addresses_error is None else None
+            self._settings, self._listed = settings, Dated(now, value, settings.addresses_error)
+        return Snapshots(jmx=NO_JMX, addresses=self._listed, **latest)
 
     def broker_changed(self) -> None:
         for source in self._sources.values():

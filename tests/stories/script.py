@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from bubuku.core.errors import BubukuError
@@ -64,7 +65,7 @@ class Story:
         """Of ZooKeeper, as every host reads them from now on."""
         self.engine.say("operator", f"writes {','.join(listed)} into each file of ZooKeeper's addresses")
         for host in self.world.hosts:
-            host.settings.addresses = listed
+            host.settings = replace(host.settings, addresses=listed)
 
     def kill_kafka(self, number: int) -> None:
         process = self.world.kafka(self.host(number))
