@@ -160,7 +160,13 @@ def test_other_processes_are_unknown_not_absent_while_our_own_kafka_runs() -> No
     running: list[ProcessId | None] = [ProcessId(1, 1, "b")]
     told = threading.Event()
     nothing = SimpleNamespace(
-        log_dirs=tuple, log=LogView, differing=tuple, foreign=lambda _: None, answers=lambda _: True, cluster=None, publish=None
+        log_dirs=tuple,
+        log=LogView,
+        differing=tuple,
+        foreign=lambda _: None,
+        answers=lambda _: True,
+        cluster=None,
+        publish=None,
     )
     coordination = SimpleNamespace(view=lambda *_: CoordinationView(connected=False))
     threads = ReaderThreads(
