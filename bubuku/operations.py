@@ -149,13 +149,19 @@ class Operations:
         """On an operator's word: that broker is not down any more, or never will be up again. Returns its entry as it
         was.
 
-        Raises UsageError where it has none, UnavailableError where it was not taken out, TimedOutError where that is
-        not known.
+        Raises UsageError where it has none, RefusedError where its daemon works on it, UnavailableError where it was
+        not taken out, TimedOutError where that is not known.
         """
-        self._meeting(writing=True)
+        view = self._meeting(writing=True)
         entry = self.permit().get(node)
         if entry is None:
             raise UsageError(f"broker {node} is not in the permit; see: bubuku-cli permit show")
+        if entry.working and any(member.node_id == node for member in view.members):
+            cause = next((c.sequence for c in view.changes if c.uuid == entry.change), None)
+            instead = "it takes its entry out by itself"
+            if cause is not None:
+                instead = f"cancel its change instead: bubuku-cli changes cancel {cause}"
+            raise RefusedError(f"the daemon of broker {node} is at work on it; {instead}")
         if dry_run:
             return entry
         outcome = self._permits.drop(node, None, DEADLINE_SECONDS)

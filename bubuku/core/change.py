@@ -112,7 +112,8 @@ def owned(change: Change, record: Record) -> bool:
 
 def sent(memory: Memory, wanted: WriteChange, now: float) -> tuple[Memory, WriteChange | None]:
     """Over one version a document is sent once, and again only when it does not show for long."""
-    key = (wanted.change.uuid, wanted.change.version)
-    if memory.change_written == key and now - memory.change_written_at < WRITE_RETRY_SECONDS:
+    uuid, version = wanted.change.uuid, wanted.change.version
+    lately = {each: what for each, what in memory.changes_written.items() if now - what[1] < WRITE_RETRY_SECONDS}
+    if uuid in lately and lately[uuid][0] == version:
         return memory, None
-    return replace(memory, change_written=key, change_written_at=now), wanted
+    return replace(memory, changes_written={**lately, uuid: (version, now)}, change_written_at=now), wanted

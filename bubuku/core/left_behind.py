@@ -6,7 +6,7 @@ back finds the permit changed, and its change ended: it finishes what it owes it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from bubuku.core import change as changes
@@ -33,19 +33,18 @@ def gone_for(seen: Mapping[str, float], what: str, now: float) -> float:
     return now - seen.get(what, now)
 
 
-def step(seen: Mapping[str, float], obs: Observation, meeting: CoordinationView) -> RestPermit | WriteChange | None:
+def steps(seen: Mapping[str, float], obs: Observation, meeting: CoordinationView) -> Iterator[RestPermit | WriteChange]:
     """An entry is put to rest first: it stays, for the guard, but is not waited for; then its change has failed."""
     permit, rested = meeting.permit, obs.outcomes.get(RestPermit)
     if permit is None or (rested is not None and rested.result is Result.RUNNING):
-        return None
+        return
     for node, entry in permit.entries.items():
         if entry.working and gone_for(seen, entry.token, obs.now) >= GONE_SECONDS:
-            return RestPermit(node, entry.token)
+            yield RestPermit(node, entry.token)
     for change in meeting.changes:
         is_gone = change.node_id is not None and gone_for(seen, change.uuid, obs.now) >= GONE_SECONDS
         if is_gone and changes.is_workable(change):
-            return WriteChange(_failed(change, obs.wall))
-    return None
+            yield WriteChange(_failed(change, obs.wall))
 
 
 def _is_away(change: Change, meeting: CoordinationView) -> bool:

@@ -68,8 +68,8 @@ class Memory:
     repaired: ProcessId | None = None  # …and who was, the last time
     back_since: float | None = None  # since when it is in all ISRs that it was in
     failing_since: float | None = None  # since when it is held, or fails again and again, in place of coming back
-    change_written: tuple[str, int] | None = None  # (uuid, version) of the last change document that we sent…
-    change_written_at: float = 0.0
+    changes_written: Mapping[str, tuple[int, float]] = field(default_factory=dict)  # uuid → version we wrote over, when
+    change_written_at: float = 0.0  # the last of them
     away: Mapping[str, float] = field(default_factory=dict)  # change's uuid, entry's token → since when nobody is there
     held_up: Mapping[str, float] = field(default_factory=dict)  # our parent's uuid → since when it cannot go on
     stepped: Mapping[str, tuple[int, float]] = field(default_factory=dict)  # …→ how many of its children ended, when

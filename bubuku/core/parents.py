@@ -11,6 +11,7 @@ yet is waited for. Whether a claim's owner lives is seen by its `members/` node,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from bubuku.core import change as changes
 from bubuku.core import left_behind, roll, stop_facts
@@ -26,7 +27,7 @@ BATCH_SECONDS = 3.0  # what was found to go together is asked for within these, 
 
 
 def step(memory: Memory, obs: Observation) -> tuple[Memory, Action | None]:
-    """At most one write, of the oldest document that is to be moved on by this member."""
+    """At most one write, of the oldest document that is to be moved on by this member, and was not sent just now."""
     meeting = obs.coordination.value
     if meeting is None or not stop_facts.is_ours(obs, meeting):
         idle = memory.away or memory.held_up or memory.stepped
@@ -38,8 +39,13 @@ def step(memory: Memory, obs: Observation) -> tuple[Memory, Action | None]:
     at = Worker(memory, obs, meeting)
     parents = (c for c in meeting.changes if c.node_id is None and changes.is_workable(c))
     steps = (wanted for wanted in map(at.next, parents) if wanted is not None)
-    wanted = next(steps, None) or left_behind.step(memory.away, obs, meeting)
-    return changes.sent(memory, wanted, obs.now) if isinstance(wanted, WriteChange) else (memory, wanted)
+    for wanted in chain(steps, left_behind.steps(memory.away, obs, meeting)):
+        if not isinstance(wanted, WriteChange):
+            return memory, wanted
+        memory, write = changes.sent(memory, wanted, obs.now)
+        if write is not None:
+            return memory, write
+    return memory, None
 
 
 def _timed(memory: Memory, obs: Observation, meeting: CoordinationView) -> Memory:

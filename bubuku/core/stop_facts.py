@@ -216,6 +216,18 @@ def _known_permit(memory: Memory, obs: Observation, meeting: CoordinationView | 
     return meeting.permit if meeting.permit.version >= newest else None
 
 
+def unknown(obs: Observation, meeting: CoordinationView) -> str:
+    """Why nothing is known of the permit, or of maintenance: what is to be mended, or waited for."""
+    if is_ours(obs, meeting):
+        if meeting.predecessor_v1:
+            return "an original bubuku daemon (v1) is at work on this cluster: stop it first"
+        if meeting.permit is None:
+            return "the permit cannot be read: mend <prefix>/bubuku/v2/permit, which is JSON"
+        if meeting.maintenance is None:
+            return "whether maintenance is on cannot be read: mend <prefix>/bubuku/v2/maintenance, which is JSON"
+    return "ZooKeeper, or what became of the last request to it, is waited for"
+
+
 def _unread(obs: Observation, outcome: Outcome | None) -> int:
     """The version that a write of ours made and that the reading may not show yet, from a server that lags behind. One
     begun long afterwards shows what stands, though it be lower: ZooKeeper was restored."""

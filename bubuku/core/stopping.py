@@ -310,7 +310,7 @@ class Position:
         if stop is not None and stop.intended:
             return self._under_way(stop, change)
         if not facts.permit_known and not facts.taking:
-            return Progress("waiting", "ZooKeeper, or what became of the last request to it, is waited for")
+            return Progress("waiting", stop_facts.unknown(self.obs, self.meeting))
         if facts.maintenance:
             return Progress("waiting", "maintenance is on: nothing is stopped until it is off")
         if facts.others_working and not facts.entry:

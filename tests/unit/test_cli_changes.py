@@ -547,6 +547,10 @@ def test_durations(world: World, text: str, seconds: float) -> None:
 def test_the_permit(world: World) -> None:
     assert world.run("permit", "show").stdout == "nobody is in the permit\n"
     world.meeting.shows(permit=Permit(4, {3: ENTRY}))
+    result = world.run("permit", "release", "--broker", "3")
+    assert result.exit_code == 3
+    assert "the daemon of broker 3 is at work on it" in result.stderr
+    world.meeting.shows(members=(make.member(1), make.member(2)))
     heading, row = world.run("permit", "show").stdout.splitlines()
     assert heading.split() == ["BROKER", "HOST", "SINCE", "IN", "WORK", "WHY"]
     assert (row.split()[0], row.split()[-1]) == ("3", "restarted")

@@ -20,6 +20,7 @@ from bubuku.http import changes as over_http
 from bubuku.http import threads
 from bubuku.http.changes import Access
 from tests.support import operators
+from tests.support import published as make
 from tests.support.operators import BLOCKED, ENTRY, Kafka, Meeting, change
 
 TOKEN = "s3cret-of-the-test"
@@ -95,7 +96,8 @@ def test_401_names_the_scheme(guarded: World) -> None:
 
 @pytest.mark.parametrize(("method", "path", "document"), ACTS)
 def test_with_the_token_it_is_done(guarded: World, method: str, path: str, document: Any) -> None:
-    guarded.meeting.shows(changes=(change(4, node_id=2),), permit=Permit(4, {3: ENTRY}))
+    members = (make.member(1), make.member(2))
+    guarded.meeting.shows(changes=(change(4, node_id=2),), permit=Permit(4, {3: ENTRY}), members=members)
     before = guarded.meeting.view
     code, _ = guarded.ask(method, path, document, authorization=f"Bearer {TOKEN}")
     assert code in (200, 201, 202)
@@ -378,6 +380,8 @@ def test_numbers_that_are_none(world: World, number: str) -> None:
 def test_the_permit(world: World) -> None:
     assert world.ask("GET", "/v1/permit") == (200, {"entries": []})
     world.meeting.shows(permit=Permit(4, {3: ENTRY}))
+    assert world.ask("DELETE", "/v1/permit/3")[0] == 409
+    world.meeting.shows(members=(make.member(1), make.member(2)))
     entry = json.loads(json.dumps({"broker": 3, "host": ENTRY.host, "since_epoch": ENTRY.since_epoch, "working": True}))
     assert world.ask("GET", "/v1/permit")[1]["entries"] == [{**entry, "why": "restarted", "change": "uuid"}]
     assert world.ask("DELETE", "/v1/permit/3?dry_run=true")[1]["released"]["broker"] == 3
@@ -389,7 +393,7 @@ def test_the_permit(world: World) -> None:
 
 
 def test_a_release_with_no_known_outcome_is_504(world: World) -> None:
-    world.meeting.shows(permit=Permit(4, {3: ENTRY}))
+    world.meeting.shows(permit=Permit(4, {3: ENTRY}), members=(make.member(1), make.member(2)))
     world.meeting.dropping = Outcome(Result.UNKNOWN, 0.0, 5.0, "ZooKeeper gave no answer")
     code, answer = world.ask("DELETE", "/v1/permit/3")
     assert (code, answer["detail"]) == (504, "ZooKeeper gave no answer; see: bubuku-cli permit show")

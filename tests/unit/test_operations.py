@@ -463,8 +463,38 @@ def test_maintenance_ends_by_itself() -> None:
     assert not Maintenance(1, on=True, since_epoch=10.0, until_epoch=20.0).holds(20.0)
 
 
+LOST = (make.member(1), make.member(2))  # broker 3 has no daemon
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(
+    ("cause", "instead"),
+    [
+        ("uuid-8", "cancel its change instead: bubuku-cli changes cancel 8"),
+        (None, "it takes its entry out by itself"),
+        ("has ended", "it takes its entry out by itself"),
+    ],
+)
+def test_what_its_daemon_is_at_work_on_is_not_released(
+    asked: Operations, meeting: Meeting, cause: str | None, instead: str, dry_run: bool
+) -> None:
+    """It may be told to stop in this very moment, and nobody would count it as down."""
+    permit = Permit(4, {3: replace(ENTRY, change=cause)})
+    meeting.shows(permit=permit, changes=(change(7), change(8, node_id=3)))
+    with pytest.raises(RefusedError) as refused:
+        asked.release(3, dry_run)
+    assert str(refused.value) == f"the daemon of broker 3 is at work on it; {instead}"
+    assert meeting.known.permit == permit
+
+
+def test_what_rests_is_released_whoever_is_there(asked: Operations, meeting: Meeting) -> None:
+    meeting.shows(permit=Permit(4, {3: replace(ENTRY, working=False)}))
+    asked.release(3)
+    assert asked.permit() == {}
+
+
 def test_releasing(asked: Operations, meeting: Meeting) -> None:
-    meeting.shows(permit=Permit(4, {3: ENTRY}))
+    meeting.shows(permit=Permit(4, {3: ENTRY}), members=LOST)
     assert asked.release(3, dry_run=True) == ENTRY
     assert asked.permit() == {3: ENTRY}
     assert asked.release(3) == ENTRY
@@ -480,7 +510,7 @@ def test_releasing(asked: Operations, meeting: Meeting) -> None:
 def test_a_release_that_was_not_done_is_not_told_as_done(
     asked: Operations, meeting: Meeting, result: Result, error: type[BubukuError]
 ) -> None:
-    meeting.shows(permit=Permit(4, {3: ENTRY}))
+    meeting.shows(permit=Permit(4, {3: ENTRY}), members=LOST)
     meeting.dropping = Outcome(result, 0.0, 1.0, "ZooKeeper gave no answer")
     with pytest.raises(error, match="ZooKeeper gave no answer"):
         asked.release(3)

@@ -317,6 +317,18 @@ def test_over_one_version_it_is_written_once_and_again_after_a_while() -> None:
     assert later == first
 
 
+def test_a_document_that_cannot_be_written_holds_up_no_other_and_is_tried_again_as_seldom() -> None:
+    """Each of the two fails, and whose turn it is next is not forgotten over that."""
+    ours, theirs = replace(ROLL, sequence=4, uuid="first"), TestAbandoned.CHANGE
+    memory, sent = Memory(away={theirs.uuid: NOW - GONE_SECONDS}), list[tuple[float, str]]()
+    for tenths in range(0, 110, 5):
+        obs = replace(seen(ours, theirs, members=ALONE, others={}), now=NOW + tenths / 10)
+        memory, action = parents.step(memory, obs)
+        if isinstance(action, WriteChange):
+            sent.append((tenths / 10, action.change.uuid))
+    assert sent == [(at, uuid) for at in (0, 5, 10) for at, uuid in ((at, "first"), (at + 0.5, theirs.uuid))]
+
+
 def test_no_second_write_while_one_is_under_way() -> None:
     obs = replace(seen(ROLL), outcomes={WriteChange: done(result=Result.RUNNING)})
     assert parents.step(Memory(), obs)[1] is None

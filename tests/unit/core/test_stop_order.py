@@ -192,6 +192,29 @@ def test_the_guards_no_takes_nothing_and_gives_an_entry_back() -> None:
     assert acts(decided(serving(agreed(ours=entry()), noted(), outcomes=judged(NO))), *WRITES) == [DropPermit(1, TOKEN)]
 
 
+WAITED_FOR = "ZooKeeper, or what became of the last request to it, is waited for"
+
+
+@pytest.mark.parametrize(
+    ("unknown", "said"),
+    [
+        ({"permit": None}, "the permit cannot be read: mend <prefix>/bubuku/v2/permit, which is JSON"),
+        (
+            {"maintenance": None},
+            "whether maintenance is on cannot be read: mend <prefix>/bubuku/v2/maintenance, which is JSON",
+        ),
+        ({"predecessor_v1": True}, "an original bubuku daemon (v1) is at work on this cluster: stop it first"),
+        ({"predecessor_v1": True, "permit": None, "connected": False}, WAITED_FOR),
+        ({"permit": None, "marker": "another-root"}, WAITED_FOR),
+    ],
+    ids=["permit", "maintenance", "original daemon", "no connection", "another ZooKeeper"],
+)
+def test_what_is_not_known_is_named(unknown: dict[str, Any], said: str) -> None:
+    progress = decided(serving(agreed(**unknown))).progress_of_stop
+    assert progress is not None
+    assert (progress.phase, progress.sentence) == ("waiting", said)
+
+
 def test_one_at_a_time() -> None:
     decision = decided(serving(agreed(others={2: entry(token="of 2")}), outcomes=judged()))
     assert not acts(decision, Judge, Remember, *WRITES)
