@@ -63,6 +63,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
 _LAPSES = "a stop lapses while the broker answers and is listed, and it has to turn so within the second after it"
 UNREACHED: Mapping[Row, str] = {
     **{(FOLLOWS, f"stopping → {b}"): _LAPSES for b in ("starting", "recovering", "unregistered", "frozen", "failed")},
+    (FOLLOWS, "unregistered → recovering"): "takes a log that is read more slowly than a registration comes and goes",
     (REASONS, Reason.INVARIANT.value): "it is what must not happen",
     (GUARD, Objection.BELOW_MIN_ISR_WITHOUT_REMOVING.value): "takes a reassignment; the simulator has none",
     (GUARD, Objection.LAST_IN_SYNC.value): "takes a topic of two replicas that needs both; the simulator has none",
