@@ -21,6 +21,7 @@ FACTS, STOPPING = "tests/unit/core/test_stop_facts.py", "tests/unit/core/test_st
 GUARD, OPERATIONS = "tests/unit/test_guard.py", "tests/unit/test_operations.py"
 PERMIT, PROCESS = "tests/unit/test_zookeeper_permit.py", "tests/unit/test_process.py"
 MODEL = "tests/model/test_permit.py"
+DOCUMENT = "tests/unit/core/test_own_document.py"
 PARENTS, CHANGES = "tests/unit/core/test_parents.py", "tests/unit/test_zookeeper_changes.py"
 
 
@@ -105,14 +106,14 @@ MUTANTS = (
         "core/change.py",
         "return change.state is ChangeState.RUNNING and change.owner == record.instance",
         "return change.state is ChangeState.RUNNING",
-        f"{STOPPING}::test_nothing_is_done_for_a_change_of_another_instance_and_it_fails",
+        f"{DOCUMENT}::test_nothing_is_done_for_a_change_of_another_instance_and_it_fails",
     ),
     Mutant(
         "a claim does not raise the epoch",
         "core/change.py",
         "        epoch=change.epoch + 1,\n",
         "",
-        f"{STOPPING}::test_a_queued_change_is_claimed_before_anything_is_done_for_it",
+        f"{DOCUMENT}::test_a_queued_change_is_claimed_before_anything_is_done_for_it",
     ),
     Mutant(
         "two claims of one change",
