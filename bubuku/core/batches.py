@@ -21,15 +21,15 @@ def following(
 ) -> tuple[int, ...]:
     """The next of `order` that may go down together, `limit` at most; none where not even one may now.
 
-    `alone`: KRaft's voters and the active controller, of which there is one in a batch at most. `evidence` is on all
-    of `order`. Each partition is judged once for each of its replicas.
+    `alone`: KRaft's voters and the active controller, which go by themselves: without a controller the guard says no to
+    everybody else. `evidence` is on all of `order`. Each partition is judged once for each of its replicas.
     """
     held = _by_broker(evidence.partitions)
     chosen: list[int] = []
     for node in order:
         if limit != ALL and len(chosen) >= limit:
             break
-        if node in alone and not alone.isdisjoint(chosen):
+        if chosen and (node in alone or chosen[0] in alone):
             continue
         found = replace(evidence, partitions=held[node])
         if judge((*chosen, node), found, accept_unavailable).allowed:

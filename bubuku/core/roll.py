@@ -45,7 +45,7 @@ def order(nodes: Iterable[int], members: Collection[Member], view: ClusterView |
 
 
 def alone(members: Iterable[Member], view: ClusterView | None) -> frozenset[int]:
-    """KRaft's voters and the active controller: one of them at a time, whatever goes beside."""
+    """KRaft's voters and the active controller: each goes by itself."""
     voters = {member.node_id for member in members if Role.CONTROLLER.value in member.roles}
     controller = None if view is None else view.cluster.controller_id
     return frozenset(voters if controller is None else voters | {controller})

@@ -36,10 +36,11 @@ def test_rack_aware_with_three_replicas_a_rack_goes() -> None:
     assert planned((1, 4, 2, 5, 3, 6), NOBODY, strict, ALL, False) == ((1, 4), (2, 5), (3, 6))
 
 
-def test_of_voters_one_goes_at_a_time() -> None:
+def test_voters_and_the_controller_go_by_themselves() -> None:
     quorum = Quorum(frozenset({1, 3, 5}), frozenset({1, 3, 5}))
     found = seen((1, 2), (3, 4), (5, 6), quorum=quorum)
-    assert following((2, 1, 3, 4), frozenset({1, 3, 5}), found, ALL, False) == (2, 3)
+    assert following((2, 1, 3, 4), frozenset({1, 3, 5}), found, ALL, False) == (2, 4)
+    assert planned((2, 4, 1, 3), frozenset({1, 3}), PAIRS, ALL, False) == ((2, 4), (1,), (3,))
 
 
 def test_where_nobody_may_go_nobody_does_and_the_plan_says_one_by_one() -> None:
