@@ -67,7 +67,8 @@ def held_up(
         return f"no daemon answers for {named(missing)}"
     if view is None:
         return "Kafka's metadata is not known"
-    down = [m.node_id for m in members if _is_down(m) and m.node_id not in {*left, *stopped}]
+    others = view.loads.keys() - {*left, *stopped}  # a daemon whose id Kafka has never heard of is nobody's loss
+    down = [m.node_id for m in members if _is_down(m) and m.node_id in others]
     if down:
         state = known[down[0]].state if len(down) == 1 else "down"
         return f"{named(down)}, which {'is' if len(down) == 1 else 'are'} not to be restarted, " + (

@@ -93,6 +93,10 @@ def test_what_the_roll_mends_does_not_hold_it_up() -> None:
     assert roll.held_up([1], [2], ALL, view(LACKS_2)) is None  # it has just come back
 
 
+def test_a_daemon_of_an_id_that_kafka_does_not_know_holds_nobody_up() -> None:
+    assert roll.held_up([1], [], [*ALL, member(72, None, "held")], view(FINE)) is None
+
+
 def test_without_metadata_nothing_goes_on() -> None:
     assert roll.held_up([1], [], ALL, None) == "Kafka's metadata is not known"
 
