@@ -230,14 +230,18 @@ class ClusterView:
     loads: Mapping[int, BrokerLoad]
     offline_partitions: int
     under_replicated: int
+    unwell: tuple[Partition, ...]  # those that lack a leader, or a replica in sync
 
     @classmethod
     def of(cls, cluster: Cluster) -> ClusterView:
         counts: dict[int, list[int]] = {b.node_id: [0, 0, 0, 0] for b in cluster.brokers}
         offline = under = 0
+        unwell: list[Partition] = []
         for p in cluster.partitions:
             is_under = len(p.isr) < len(p.replicas)
             under += is_under
+            if is_under or p.leader < 0:
+                unwell.append(p)
             if p.leader < 0:
                 offline += 1
             else:
@@ -248,7 +252,8 @@ class ClusterView:
                 row = counts.setdefault(replica, [0, 0, 0, 0])
                 row[1] += 1
                 row[3] += p.leader < 0
-        return cls(cluster, {n: BrokerLoad(*row) for n, row in counts.items()}, offline, under)
+        loads = {n: BrokerLoad(*row) for n, row in counts.items()}
+        return cls(cluster, loads, offline, under, tuple(unwell))
 
 
 @dataclass(frozen=True, slots=True)

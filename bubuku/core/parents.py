@@ -176,7 +176,7 @@ class Worker:
 
     def _cancelled_child(self, standing: list[Change]) -> Action | None:
         """It ends as any cancelled one does: before its broker was stopped at once, else when that serves again."""
-        wanted = [c for c in standing if not c.cancel and c.schema <= changes.SCHEMA]
+        wanted = [c for c in standing if not c.cancel]
         return WriteChange(replace(wanted[0], cancel=True)) if wanted else None
 
     def _told(self, parent: Change) -> Action | None:

@@ -74,12 +74,11 @@ def held_up(
         return f"{named(down)}, which {'is' if len(down) == 1 else 'are'} not to be restarted, " + (
             f"{'is' if len(down) == 1 else 'are'} {state}"
         )
-    if view.under_replicated or view.offline_partitions:
-        mended = {node for node in left if _is_down(known[node])} | set(excused) | stopped
-        wrong = [p for p in view.cluster.partitions if not _is_mended(p, mended)]
-        if wrong:
-            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-            return f"{_said(wrong[0])}{more}, which restarting would not mend"
+    mended = {node for node in left if _is_down(known[node])} | set(excused) | stopped
+    wrong = [p for p in view.unwell if not _is_mended(p, mended)]
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        return f"{_said(wrong[0])}{more}, which restarting would not mend"
     return None
 
 

@@ -205,9 +205,8 @@ class Position:
                 return memory, (*acts, DumpThreads(obs.process.identity))
             case Move.ADOPT if found is not None:
                 entry = found.entries[self.node_id]
-                kept = (
-                    not entry.working and entry.why == Reason.STOPPED_ON_PURPOSE
-                )  # else it was given up, or abandoned
+                # one that rests for another reason was given up, or abandoned
+                kept = not entry.working and entry.why == Reason.STOPPED_ON_PURPOSE
                 meant = None if stop_facts.untold(record, obs) and not kept else obs.process.identity
                 adopted = Stop(entry.token, entry.change, entry.why, meant, kept, intended=True, marker=record.marker)
                 # not `noted`: what its writer has sent since may be on its way, and is settled first
